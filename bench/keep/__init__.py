@@ -32,9 +32,14 @@ tracebacks              in all logs of all nodes
 """
 
 import json
+import shutil
+import signal
 import subprocess
 import sys
+from types import FrameType
 from typing import Final
+
+from swarmnode.demo.launcher import new_root
 
 QUIET_S: Final = 120.0
 
@@ -42,15 +47,34 @@ QUIET_S: Final = 120.0
 def measure(minutes: float, seed: int = 1, logs: str = "") -> dict[str, object]:
     """Run for so long and judge; with `logs` the nodes' logs are left in that folder.
 
-    Needs root, mount(8), mkfs.ext4, ip(8).
+    Needs root, mount(8), mkfs.ext4, ip(8), setpriv(1).
     """
-    done = subprocess.run(  # noqa: S603 - our own interpreter
-        [
-            "/usr/bin/unshare", "--mount", "--propagation", "private", "--net", "--pid", "--fork",
-            "--kill-child", "--mount-proc",
-            sys.executable, "-m", "bench.keep.inside", str(minutes), str(seed), logs,
-        ],
-        stdout=subprocess.PIPE, check=True,
-    )  # fmt: skip
+    root = new_root()
+    before = signal.signal(signal.SIGTERM, _leave)
+    try:
+        done = subprocess.run(  # noqa: S603 - our own interpreter
+            apart(
+                sys.executable, "-m", "bench.keep.inside",
+                str(minutes), str(seed), logs, str(root),
+            ),
+            stdout=subprocess.PIPE, check=True,
+        )  # fmt: skip
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        shutil.rmtree(root, ignore_errors=True)  # whoever was killed in there left it
     figures: dict[str, object] = json.loads(done.stdout)
     return figures
+
+
+def apart(*argv: str) -> list[str]:
+    """The same in namespaces of its own. All that is in there dies with whoever starts it."""
+    return [
+        "/usr/bin/setpriv", "--pdeathsig", "KILL",
+        "/usr/bin/unshare", "--mount", "--propagation", "private", "--net", "--pid", "--fork",
+        "--kill-child", "--mount-proc", *argv,
+    ]  # fmt: skip
+
+
+def _leave(number: int, _frame: FrameType | None) -> None:
+    """Ends what was begun and leaves nothing behind."""
+    sys.exit(128 + number)

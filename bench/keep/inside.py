@@ -1,4 +1,4 @@
-"""The bench itself, in namespaces of its own: `... -m bench.keep.inside MINUTES SEED LOGS`."""
+"""The bench itself, in namespaces of its own: `... -m bench.keep.inside MINUTES SEED LOGS ROOT`."""
 
 import os
 import random
@@ -17,7 +17,7 @@ from bench.keep.load import Load
 from bench.keep.machine import LEASE_GRACE_S, Machine, command, pause
 from p2p.identity.issue import DAY_MS, Grant, Names
 from p2p.identity.key_files import load_key_file
-from swarmnode.demo.launcher import LocalSwarm, new_root
+from swarmnode.demo.launcher import LocalSwarm
 from swarmnode.home import enrol
 from swarmnode.home.folders import Home
 from swarmnode.home.recover import recover
@@ -181,7 +181,7 @@ def main(arguments: list[str]) -> int:
     logs = Path(arguments[2]) if arguments[2] else None
     if logs is not None:
         logs.mkdir(parents=True, exist_ok=True)
-    bench = Bench(float(arguments[0]), int(arguments[1]), logs, new_root())
+    bench = Bench(float(arguments[0]), int(arguments[1]), logs, Path(arguments[3]))
     try:
         bench.run()
         return 0

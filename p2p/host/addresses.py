@@ -41,7 +41,7 @@ def parse_address(text: str) -> Address:
     """Read `/ip4|ip6|dns|dns4|dns6/HOST/tcp/PORT[/p2p/PEER]`; ValueError says what is wrong."""
     parts = text.split("/")
     if len(text) > MULTIADDR_CHARS_MAX or len(parts) not in (5, 7) or parts[0]:
-        raise ValueError(f"{text[:80]!r} is not like /ip4/10.0.0.7/tcp/4001/p2p/12D3Koo...")
+        raise ValueError(f"{text[:80]!r} is not like /ip4/10.0.0.7/tcp/4001[/p2p/12D3Koo...]")
     _, kind, host, transport, port_text, *rest = parts
     if kind not in _HOST_KINDS or transport != "tcp" or (rest and rest[0] != "p2p"):
         raise ValueError(f"{text!r} is not a TCP address of ip4, ip6 or dns")
@@ -49,6 +49,20 @@ def parse_address(text: str) -> Address:
         raise ValueError(f"{port_text!r} in {text!r} is not a port")
     _check_host(kind, host, text)
     return Address(kind, host, int(port_text), PeerId(rest[1]) if rest else None)
+
+
+def as_listened(text: str) -> Address:
+    """An address to listen on; ValueError says why it cannot be one."""
+    address = parse_address(text)
+    if address.is_name or address.peer is not None:
+        raise ValueError(f"{text!r} is not the address of an interface, like /ip4/0.0.0.0/tcp/4001")
+    return address
+
+
+def as_announced(text: str) -> str:
+    """An address to tell others, without a peer id; ValueError says why it is none."""
+    address = parse_address(text)
+    return str(Address(address.kind, address.host, address.port))
 
 
 def lacks_family(host: str, error: OSError) -> bool:

@@ -299,7 +299,7 @@ def _named(key: bytes, sealed: Signed) -> bytes:
 
 def _words(sender: str, stone: Tombstone, by_lab: bool) -> str:
     if not by_lab:
-        return f"it was removed, from machine {sender}"
+        return f"its owner removed it, by machine {sender}"
     when = ""
     if 0 < stone.at_ms <= WALL_MS_MAX:
         removed_at = datetime.fromtimestamp(stone.at_ms / 1000, UTC)

@@ -10,6 +10,7 @@ from swarmnode.cli.client import Client, Document
 
 _TAIL: Final = 6
 """Ids begin alike (12D3KooW...): their ends tell them apart."""
+_UP: Final = ("alive", "suspect")
 
 
 def short(identity: str) -> str:
@@ -27,6 +28,11 @@ class Machines:
     def seen_by(cls, client: Client) -> "Machines":
         """Ask the node."""
         return cls(client.get("/api/v1/peers"))
+
+    @property
+    def has_others(self) -> bool:
+        """Whether any but ours is up."""
+        return any(not row["me"] and row["liveness"] in _UP for row in self.rows)
 
     def label(self, peer: str) -> str:
         """A short name that fits one machine only; `-` for none."""

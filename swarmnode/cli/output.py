@@ -57,11 +57,12 @@ def emit(value: Row, fmt: str) -> None:
 
 @contextmanager
 def or_said(done: str) -> Iterator[None]:
-    """What is written here cannot be asked again: if nobody can read it, `done` is said instead."""
+    """What is written here cannot be asked again: if nobody can read it, or it is interrupted,
+    `done` is said instead."""
     try:
         yield
         sys.stdout.flush()
-    except OSError:
+    except (OSError, KeyboardInterrupt):
         complain(done)
         raise
 

@@ -5,11 +5,13 @@ them into the config class that lives beside each core, so that the command line
 without importing any of them. Reading and merging is in swarmnode/home/config_load.py.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Final
 
+from p2p.host.addresses import as_announced, as_listened
 from swarmnode.errors import ConfigError
+from swarmnode.home.places import host_and_port
 
 PROFILES: Final[Mapping[str, Mapping[str, object]]] = {
     # A machine that is always on: the defaults.
@@ -53,6 +55,11 @@ def _choice(default: str, *choices: str) -> str:
     return field(default=default, metadata={"choices": choices})
 
 
+def _places(*default: str, form: Callable[[str], object]) -> tuple[str, ...]:
+    """Texts of which `form` raises ValueError for one that is none."""
+    return field(default=default, metadata={"form": form})
+
+
 def fault_of(spec: Field[object], value: object) -> str | None:
     """What is wrong with a value of the right type, or None."""
     low, high = spec.metadata.get("low"), spec.metadata.get("high")
@@ -67,6 +74,18 @@ def fault_of(spec: Field[object], value: object) -> str | None:
     for choice in value if isinstance(value, tuple) else (value,):
         if choices is not None and choice not in choices:
             return f"must be one of {', '.join(choices)}"
+    return _fault_of_form(spec, value)
+
+
+def _fault_of_form(spec: Field[object], value: object) -> str | None:
+    form = spec.metadata.get("form")
+    if form is None or not value:
+        return None
+    try:
+        for text in value if isinstance(value, tuple) else (value,):
+            form(text)
+    except ValueError as exc:
+        return f"cannot be used: {exc}"
     return None
 
 
@@ -111,9 +130,11 @@ class NodeSection(_Section):
 class ListenSection(_Section):
     """Where others reach us."""
 
-    addresses: tuple[str, ...] = ("/ip4/0.0.0.0/tcp/4850", "/ip6/::/tcp/4850")
+    addresses: tuple[str, ...] = _places(
+        "/ip4/0.0.0.0/tcp/4850", "/ip6/::/tcp/4850", form=as_listened
+    )
     """Multiaddrs to listen on; port 0 takes any free one."""
-    announce: tuple[str, ...] = ()
+    announce: tuple[str, ...] = _places(form=as_announced)
     """Multiaddrs to tell others instead, when a router or container translates ours."""
 
 
@@ -156,7 +177,7 @@ class ComputeSection(_Section):
 class ApiSection(_Section):
     """The local API; it is always on its unix socket."""
 
-    tcp: str = ""
+    tcp: str = field(default="", metadata={"form": host_and_port})
     """`host:port` to listen on as well, for those who hold a token; empty for none."""
     token_file: str = ""
     """Private file with the bearer tokens for `tcp` and their scopes."""

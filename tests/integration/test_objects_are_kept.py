@@ -84,7 +84,7 @@ def test_what_is_removed_while_a_holder_is_away_is_gone_when_it_is_back(
     until(lambda: stat(node, receipt)["health"] == "degraded", within_s=30, what="a missing copy")
     assert run(["obj", "stat", receipt["cap"]]) == 6
     assert run(["obj", "rm", receipt["cap"]]) == 0
-    assert "2 of 3 holders gave it up; the other when it returns: n2" in capsys.readouterr().out
+    assert "2 of 3 holders gave it up; the other once it answers: n2" in capsys.readouterr().out
     swarm.start(away)
     until(lambda: answers(away) and all_see_all(swarm), within_s=30, what="all see all")
 

@@ -111,6 +111,8 @@ def unknown_key(home: Home) -> None:
         (unknown_key, {}, 2, "did you mean 'quota_gib'?"),
         (None, {"SWARM_API__TCP": "127.0.0.1:0"}, 2, "`swarmnode api token` makes one"),
         (None, {"SWARM_LISTEN__ADDRESSES": "/ip4/192.0.2.1/tcp/0"}, 1, "see `ip address`"),
+        (None, {"SWARM_LISTEN__ADDRESSES": "foo"}, 2, "'foo' is not like /ip4/10.0.0.7/tcp/4001"),
+        (None, {"SWARM_API__TCP": "nonsense"}, 2, "'nonsense' is not HOST:PORT"),
     ],
 )
 def test_a_fault_of_the_operators_side_is_one_line_with_its_remedy(

@@ -79,7 +79,7 @@ async def test_who_removes_it_again_or_holds_its_capability_hears_that_it_was_re
         for at in ("n0", "m1"):
             with pytest.raises(ObjectUnknownError, match=rf"lab removed it on .*{WHY}"):
                 await removed(world, receipt, at=at)
-        by_owner = f"it was removed, from machine {world['m0'].peer}"
+        by_owner = f"its owner removed it, by machine {world['m0'].peer}"
         for name in ("n1", "m2"):
             objects = world[name].up.objects
             for one, words in ((receipt, WHY), (kept, by_owner)):

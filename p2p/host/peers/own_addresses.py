@@ -15,7 +15,14 @@ import psutil
 import trio
 
 from p2p.errors import ListenError
-from p2p.host.addresses import ANYWHERE, Address, address_of, lacks_family, parse_address
+from p2p.host.addresses import (
+    ANYWHERE,
+    Address,
+    address_of,
+    as_announced,
+    as_listened,
+    lacks_family,
+)
 
 OWN_ADDRESSES_EVERY_S: Final = 2.0
 """How often our own addresses are looked at: about a millisecond of work."""
@@ -34,23 +41,17 @@ _OUTWARD: Final = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1
 def parse_listen(text: str) -> Address:
     """A listen address; ListenError when it cannot be one."""
     try:
-        address = parse_address(text)
+        return as_listened(text)
     except ValueError as exc:
-        raise ListenError(f"cannot listen: {exc}") from exc
-    if address.is_name or address.peer is not None:
-        raise ListenError(
-            f"cannot listen on {text}: give an IP address, like /ip4/0.0.0.0/tcp/4001"
-        )
-    return address
+        raise ListenError(f"cannot listen on {text[:80]}: {exc}") from exc
 
 
 def parse_announce(text: str) -> str:
     """An address to tell others, without a peer id; ListenError when it is none."""
     try:
-        address = parse_address(text)
+        return as_announced(text)
     except ValueError as exc:
         raise ListenError(f"cannot announce: {exc}") from exc
-    return str(Address(address.kind, address.host, address.port))
 
 
 async def open_listeners(addresses: Sequence[Address]) -> list[trio.SocketListener]:

@@ -23,6 +23,7 @@ from swarmnode.api.schema.node import Problem
 from swarmnode.api.server.door import ApiDoor
 from swarmnode.api.server.seats import Seats
 from swarmnode.errors import AlreadyRunningError, SwarmError
+from swarmnode.home.places import host_and_port
 from swarmnode.limits import API_BACKLOG, API_CONNECTIONS_MAX, API_CONNECTIONS_PER_SOURCE_MAX
 
 UNIX_UMASK: Final = 0o177
@@ -136,8 +137,7 @@ def _listener(address: str) -> socket.socket:
         family, kind, where = _resolved(address)
         listener = socket.socket(family, kind)
     except (ValueError, OSError) as exc:
-        remedy = "api.tcp is HOST:PORT, such as 127.0.0.1:4851"
-        raise ApiAddressError(f"the API cannot be served at {address!r}: {remedy}") from exc
+        raise ApiAddressError(f"the API cannot be served at {address!r}: {exc}") from exc
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(where)
@@ -151,11 +151,8 @@ def _listener(address: str) -> socket.socket:
 
 def _resolved(address: str) -> tuple[int, int, tuple[object, ...]]:
     """Family, kind and place of a socket, by getaddrinfo(3). Raises ValueError, OSError."""
-    host, _, port = address.rpartition(":")
-    number = int(port)
-    if not 0 <= number < 65_536:  # the C library would take it modulo 65536
-        raise ValueError(port)
-    first = socket.getaddrinfo(host.strip("[]"), number, type=socket.SOCK_STREAM)[0]
+    host, port = host_and_port(address)
+    first = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     family, kind, _, _, where = first
     return family, kind, where
 

@@ -58,7 +58,7 @@ def examine(home: Home) -> list[checks.Check]:
         lambda: checks.ports(home, config),
         checks_machine.gpu,
         lambda: checks_machine.sandbox(needed=config.compute.enabled),
-        checks_machine.control_groups,
+        lambda: checks_machine.control_groups(is_container=config.compute.sandbox == "container"),
         checks_machine.work_disks,
     )
     return [config_check, *(examination() for examination in examinations)]

@@ -10,6 +10,7 @@ from typing import Final
 
 from swarmnode.cli.doctor.surroundings import FAIL, OK, WARN, Check
 from swarmnode.executor.sandbox import bubblewrap
+from swarmnode.executor.sandbox.own_count import counts_jobs_apart
 
 _LIMITS: Final = ("memory", "pids", "cpu")
 _DELEGATE_FIX: Final = (
@@ -61,7 +62,7 @@ def work_disks(root: Path = Path("/"), *, is_root: bool | None = None) -> Check:
     return Check("work-disks", OK, "each task has a file system of its own (disk-fs)")
 
 
-def control_groups(root: Path = Path("/")) -> Check:
+def control_groups(root: Path = Path("/"), *, is_container: bool = False) -> Check:
     """Can memory, processes and CPU of a task be limited? Which cannot is said, not hidden."""
     groups, mount = _own_groups(root), root / "sys/fs/cgroup"
     if (mount / "cgroup.controllers").exists():
@@ -70,6 +71,9 @@ def control_groups(root: Path = Path("/")) -> Check:
     else:
         open_ones = _open_v1(mount, groups)
         version, fix = 1, "run as root, or give the user a control group of its own (cgcreate -a)"
+    release = _first_line(root / "proc/sys/kernel/osrelease") or ""
+    if counts_jobs_apart(release, is_container=is_container):
+        open_ones = [name for name in _LIMITS if name in (*open_ones, "pids")]
     closed = [name for name in _LIMITS if name not in open_ones]
     if closed:
         detail = f"version {version}: {', '.join(closed)} of a task cannot be limited"

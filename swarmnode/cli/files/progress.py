@@ -99,10 +99,13 @@ class Counted:
 
     def __init__(self, source: Source, progress: Progress) -> None:
         self._source, self._progress = source, progress
+        self.is_at_end = False
+        """Whoever read it has had all of it."""
 
     def read(self, size: int = -1) -> bytes:
         """The next bytes."""
         data = self._source.read(size)
+        self.is_at_end = not data
         self._progress.add(len(data))
         return data
 

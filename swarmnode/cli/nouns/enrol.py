@@ -10,13 +10,14 @@ from typing import Final, Unpack
 
 import click
 
-from p2p.errors import IdentityError
+from p2p.errors import IdentityError, NotEntitledError
 from p2p.identity.invites import Invite, encode_invite, split_address
 from p2p.identity.issue import DAY_MS, Grant
 from p2p.identity.records import InviteCert
 from p2p.ids import PeerId
 from p2p.limits import INVITE_ADDRESSES_MAX, INVITE_CHARS_MAX
 from swarmnode.cli import exits, neighbours
+from swarmnode.cli.client import Client
 from swarmnode.cli.nouns.naming import (
     Naming,
     lab_recovery_option,
@@ -26,10 +27,17 @@ from swarmnode.cli.nouns.naming import (
     write_config,
 )
 from swarmnode.cli.output import emit, or_said, output_option, reporting
+from swarmnode.cli.removed import why_out
 from swarmnode.home import enrol
 from swarmnode.home.config_load import load
 from swarmnode.home.folders import Home, locate, read_addresses
 
+_DIGITS_MAX: Final = 5
+"""Of a duration: two centuries of days."""
+_SHOWN_CHARS_MAX: Final = 40
+"""Of one that is longer."""
+_ANSWER_S: Final = 2.0
+"""What the node of this home gets to say whether it is in."""
 _UNITS_MS: Final = {"m": 60_000, "h": 3_600_000, "d": DAY_MS}
 
 
@@ -44,7 +52,10 @@ class Duration(click.ParamType[int]):
         """Text to milliseconds; a usage error names the form."""
         if isinstance(value, int):
             return value
-        match = re.fullmatch(r"([1-9][0-9]{0,4})([mhd])", str(value))
+        match = re.fullmatch(r"([1-9][0-9]*)([mhd])", str(value))
+        if match is not None and len(match[1]) > _DIGITS_MAX:
+            most = f"{'9' * _DIGITS_MAX}{match[2]}"
+            self.fail(f"{str(value)[:_SHOWN_CHARS_MAX]} is too much: at most {most}", param, ctx)
         if match is None:
             self.fail(f"{value!r} is not a valid duration: write 30m, 12h or 7d", param, ctx)
         return int(match[1]) * _UNITS_MS[match[2]]
@@ -132,7 +143,8 @@ def invite(
         _refuse_guest()
         now_ms = wall_ms()
         where = addresses or _own_addresses(home, now_ms)
-        made = enrol.make_invite(home, where, grant, os.urandom, now_ms)
+        out = why_out(Client(home.api_socket, timeout_s=_ANSWER_S))
+        made = _make_invite(home, where, grant, now_ms, out)
         text = encode_invite(made)
     if fmt != "table":
         emit(_document(made, text), fmt)
@@ -141,6 +153,18 @@ def invite(
     click.echo(text)
     until = "" if given is None else f" until {_date(given.join_by_ms)}"
     click.echo(f"{_whom(given)} may join{until}: swarmnode join <invite>", err=True)
+    if out:
+        click.echo(f"no member hears from here who may: {out}", err=True)
+
+
+def _make_invite(home: Home, where: Sequence[str], grant: Grant, now_ms: int, out: str) -> Invite:
+    """`out`: why this machine is out; what it may not give it is not told to give otherwise."""
+    try:
+        return enrol.make_invite(home, where, grant, os.urandom, now_ms)
+    except NotEntitledError as exc:
+        if not out:
+            raise
+        raise NotEntitledError(out) from exc
 
 
 def _document(made: Invite, text: str) -> dict[str, object]:

@@ -9,6 +9,7 @@ from swarmnode.cli.client import Document
 from swarmnode.cli.groups import NearestGroup
 from swarmnode.cli.machines import Machines
 from swarmnode.cli.output import emit, emit_rows, output_option, paint, printable, stamp
+from swarmnode.cli.removed import REMOVED
 from swarmnode.cli.talk import human_bytes, node, wait_option
 from swarmnode.limits import API_PINGS_MAX
 
@@ -39,9 +40,7 @@ def _print_status(status: Document) -> None:
             "machine": f"{status['name']} ({status['peer']})",
             "lab": status["lab"],
             "network": f"{status['network']} ({status['join_step']})",
-            "membership": f"until {stamp(status['valid_until_ms'])[:10]}, renews itself"
-            if status["valid_until_ms"]
-            else "",
+            "membership": _membership(status),
             "members": f"{status['members_alive']} alive, {status['members_suspect']} suspect, "
             f"{status['members_dead']} dead",
             "addresses": status["addresses"],
@@ -55,6 +54,13 @@ def _print_status(status: Document) -> None:
         "table",
     )
     _print_limits(compute["not_enforced"])
+
+
+def _membership(status: Document) -> str:
+    if not status["valid_until_ms"]:
+        return ""
+    goes_on = "but out of the network" if status["state"] == REMOVED else "renews itself"
+    return f"until {stamp(status['valid_until_ms'])[:10]}, {goes_on}"
 
 
 def _lent(compute: Document) -> str:

@@ -16,11 +16,14 @@ from swarmnode.cli.files.progress import Progress
 from swarmnode.cli.groups import NearestGroup
 from swarmnode.cli.machines import Machines
 from swarmnode.cli.output import complain, emit, emit_rows, or_said, output_option, stamp
+from swarmnode.cli.removed import say_if_out
 from swarmnode.cli.talk import as_lab_options, as_lab_query, human_bytes, in_path, node
 
 PUT_TRIES_MAX = 3
 """Times a file that changes while it is read is read anew."""
 DURABILITIES = ("durable", "quorum", "local")
+_UNKNOWN = "whether it was stored is not known: see swarmnode obj ls, which has its capability then"
+"""Who interrupts a put of which the node has all bytes."""
 KINDS = ("put", "input", "output", "checkpoint")
 
 
@@ -66,6 +69,8 @@ def put(file: Path, name: str, durability: str, fmt: str) -> None:
             click.echo(receipt["cap"])
     if fmt == "table":
         _print_receipt(receipt)
+    if len(receipt["holders"]) < 2:
+        say_if_out(client)
 
 
 def _print_receipt(receipt: Document) -> None:
@@ -123,8 +128,13 @@ def _upload(client: Client, path: str, file: Path, fmt: str) -> Document:
     for left in reversed(range(PUT_TRIES_MAX)):
         with folders.source(file) as source:
             progress = Progress("put", getattr(source, "size", None), fmt=fmt)
+            counted = progress.reading(source)
             try:
-                receipt: Document = client.upload(path, progress.reading(source))
+                receipt: Document = client.upload(path, counted)
+            except KeyboardInterrupt:
+                if counted.is_at_end:
+                    click.echo(_UNKNOWN, err=True)
+                raise
             except ChangedError as error:
                 if not left:
                     raise
@@ -267,7 +277,7 @@ def removal_words(holders: int, dropped: int, waiting: list[str]) -> str:
     """How far a removal has come, for people."""
     if not waiting:
         return f"all {holders} holders gave it up" if holders != 1 else "its holder gave it up"
-    rest = "the other when it returns" if len(waiting) == 1 else "the others when they return"
+    rest = "the other once it answers" if len(waiting) == 1 else "the others once they answer"
     return f"{dropped} of {holders} holders gave it up; {rest}: {', '.join(waiting)}"
 
 

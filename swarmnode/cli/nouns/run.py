@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Mapping
 
 import click
 
@@ -9,6 +10,8 @@ from swarmnode.boot.early import hold_interrupts
 from swarmnode.cli import exits, neighbours
 from swarmnode.cli.output import reporting
 from swarmnode.home.config import PROFILES
+from swarmnode.home.config_load import load
+from swarmnode.home.folders import locate
 
 
 @click.command()
@@ -30,10 +33,19 @@ def run(
         "SWARM_API__TCP": api_tcp,
         "SWARM_LOG__LEVEL": log_level or "",
     }
+    if addresses or api_tcp:
+        _refuse_wrong({"listen.addresses": ",".join(addresses), "api.tcp": api_tcp})
     _refuse_second_node()
     environ = dict(os.environ) | {key: value for key, value in flags.items() if value}
     hold_interrupts()
     os.execve(sys.executable, [sys.executable, "-m", "swarmnode.daemon"], environ)  # noqa: S606
+
+
+def _refuse_wrong(given: Mapping[str, object]) -> None:
+    """Here they are told as what was typed, with whatever else is wrong; to the node that begins
+    they are variables."""
+    with reporting():
+        load(locate(os.environ).config_file, os.environ, given)
 
 
 def _refuse_second_node() -> None:

@@ -13,6 +13,7 @@ from swarmnode.cli.client import Client, Document
 from swarmnode.cli.groups import NearestGroup
 from swarmnode.cli.machines import Machines
 from swarmnode.cli.output import emit, or_said, output_option, printable, table
+from swarmnode.cli.removed import say_if_out
 from swarmnode.cli.talk import node, wait_option
 from swarmnode.cli.task import follow as task_follow
 from swarmnode.cli.task import inputs as task_inputs
@@ -80,10 +81,12 @@ def submit(
         if dry_run:
             return _show_dry_run(client, client.call("POST", "/api/v1/tasks?dry_run=1", spec), fmt)
         if detach:
-            _print_made(_posted(client, "?detach=1", spec), fmt)
+            _print_made(made := _posted(client, "?detach=1", spec), fmt)
+            if made.get("note"):
+                say_if_out(client)
             return exits.OK
-        made: str = _posted(client, "", spec)["task"]
-        return _stay_with(client, made, fmt, cancel_on_interrupt)
+        task: str = _posted(client, "", spec)["task"]
+        return _stay_with(client, task, fmt, cancel_on_interrupt)
 
 
 def _posted(client: Client, query: str, spec: Document) -> Document:
@@ -108,9 +111,12 @@ def _print_made(made: Document, fmt: str) -> None:
 
 
 def _stay_with(client: Client, made: str, fmt: str, cancel_on_interrupt: bool) -> int:
-    watcher = Watcher(Machines.seen_by(client))
+    machines = Machines.seen_by(client)
+    watcher = Watcher(machines)
     try:
         task_follow.say(f"task {made}")
+        if not machines.has_others:
+            say_if_out(client)
         detail = _until_its_end(client, made, watcher, copies=fmt == "table")
     except KeyboardInterrupt:
         _leave(client, made, cancels=cancel_on_interrupt)

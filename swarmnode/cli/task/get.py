@@ -8,6 +8,7 @@ from typing import Final
 
 import click
 
+from p2p.errors import DISK_FULL
 from swarmnode.cli import exits
 from swarmnode.cli.client import ApiError, Client, Document
 from swarmnode.cli.files import folders
@@ -117,6 +118,9 @@ class _Bringing:
             code = EXIT_OF_CODE.get(error.code, exits.ERROR) if isinstance(error, ApiError) else 6
             self._missed(f"{place}/{file['name']}: {error}", code)
         except exits.CliError as error:
+            if full := _full_disk(error):
+                # Nothing else has room either: one cause is one line.
+                raise OSError(full.errno, full.strerror) from error
             self._missed(error.format_message(), error.exit_code)
 
     def _missed(self, words: str, code: int) -> None:
@@ -168,6 +172,15 @@ class _Bringing:
         )
         self.size += _copy(pieces, path)
         self.files += 1
+
+
+def _full_disk(error: BaseException | None) -> OSError | None:
+    """What of the causes of an error says that there is no room; None where that is not why."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
+            return error
+        error = error.__cause__
+    return None
 
 
 def _copy(pieces: Iterator[bytes], path: Path) -> int:

@@ -65,7 +65,16 @@ def _input(text: str) -> Input:
     if text == "-" or text.endswith("=-"):
         raise exits.CliError(f"--in {folders.shown(text)}: {_STDIN}", exits.USAGE)
     remedy = "give a file, a folder or NAME=swarm:..."
-    raise exits.CliError(f"--in {folders.shown(text)}: No such file or directory: {remedy}", 2)
+    raise exits.CliError(f"--in {folders.shown(text)}: {_why_missing(text)}: {remedy}", 2)
+
+
+def _why_missing(text: str) -> str:
+    """As the kernel says it: a name above it may be no folder."""
+    try:
+        os.lstat(text)
+    except (OSError, ValueError) as error:
+        return getattr(error, "strerror", None) or str(error)
+    return "it has just come: try again"
 
 
 def _named(text: str) -> Input | None:

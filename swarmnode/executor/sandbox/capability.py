@@ -5,7 +5,6 @@ the refusal of a task repeat word for word.
 """
 
 import os
-import re
 from collections.abc import Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,13 +17,13 @@ from swarmnode.executor.kernel.cgroup import JobCgroup
 from swarmnode.executor.kernel.cgroup_parents import Parents, find_parents, hand_down_controllers
 from swarmnode.executor.port import Limit
 from swarmnode.executor.sandbox import bubblewrap
+from swarmnode.executor.sandbox.own_count import counts_jobs_apart
 from swarmnode.executor.sandbox.seccomp import MACHINES
 from swarmnode.executor.shim import stage, uid_mode
 from swarmnode.resources.mounts import MEMBERSHIP, MOUNTINFO, read_proc
 
 BWRAP: Final = "bwrap"
 CONTAINER: Final = "container"
-_OWN_PID_COUNTS: Final = (5, 14)  # Linux counts processes per user namespace from here on
 _DELEGATE: Final = (
     "run the node as a systemd service with Delegate=yes, or with "
     "`systemd-run --user --scope -p Delegate=yes swarmnode run`"
@@ -90,7 +89,9 @@ def _probe(config: ExecutorConfig, folder: Path, disks: "Future[str]") -> Capabi
     parents = _own_parents()
     limits = _limits(config.sandbox, parents, _try_limits(parents))
     limits[Limit.DISK_FS] = disks.result()
-    pids_rlimit = bool(limits[Limit.PIDS]) and _pids_rlimit_is_honest(config.sandbox)
+    is_container = config.sandbox == CONTAINER
+    is_honest = counts_jobs_apart(os.uname().release, is_container=is_container)
+    pids_rlimit = bool(limits[Limit.PIDS]) and is_honest
     if pids_rlimit:
         limits[Limit.PIDS] = ""
     if trouble:
@@ -164,15 +165,6 @@ def _limits(sandbox: str, parents: Parents, enforced: tuple[str, ...]) -> dict[L
     return limits
 
 
-def _pids_rlimit_is_honest(sandbox: str) -> bool:
-    """RLIMIT_NPROC counts a user's processes: ours alone only where the user is the job's own.
-
-    In `container` each job has its user. In a user namespace of its own a job is counted apart
-    since Linux 5.14.
-    """
-    return sandbox == CONTAINER or _version(os.uname().release) >= _OWN_PID_COUNTS
-
-
 def _container_trouble(status: str, folder: Path) -> str:
     missing = uid_mode.missing_capabilities(status, uid_mode.CONTAINER_CAPABILITIES)
     if missing:
@@ -207,8 +199,3 @@ def _root_trouble() -> str:
 def _bwrap_trouble(bwrap: str, config: ExecutorConfig) -> str:
     trouble = bubblewrap.trouble(bwrap, run=bubblewrap.runner(config.uid_first))
     return "" if trouble is None else f"{trouble.detail}. Remedy: {trouble.fix}"
-
-
-def _version(text: str) -> tuple[int, int]:
-    version = re.search(r"(\d+)\.(\d+)", text)
-    return (int(version[1]), int(version[2])) if version else (0, 0)

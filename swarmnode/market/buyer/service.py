@@ -199,11 +199,17 @@ class BuyerService:
         return view
 
     async def cancel(self, task: TaskId) -> TaskView:
-        """Stop a task; one that has ended stays as it is. Raises TaskUnknownError."""
+        """Stop a task; one that has ended stays as it is.
+
+        Raises TaskUnknownError, StoreFullError.
+        """
         self.task(task)
-        self._refuse_if_full()
-        if not await self._is_done(e.CancelAsked(task)):
-            raise StoreFullError(f"the disk is full: {task} is cancelled once there is room")
+        asked = e.CancelAsked(task)
+        if self._pen.is_waiting:
+            self._driver.order(asked)
+            raise _comes_later(f"{task} is cancelled")
+        if not await self._is_done(asked):
+            raise _comes_later(f"{task} is cancelled")
         return self.task(task)
 
     async def files_now(self, task: TaskId) -> FilesTold:
@@ -226,7 +232,7 @@ class BuyerService:
     async def forget(self, task: TaskId) -> None:
         """Forget a task that has ended, with its logs; harmless for any other. StoreFullError."""
         if not await self._is_done(e.ForgetAsked(task)):
-            raise StoreFullError(f"the disk is full: {task} goes once there is room")
+            raise _comes_later(f"{task} goes")
 
     def explain(self, task: TaskId) -> Explanation:
         """Why a task is where it is. Raises TaskUnknownError."""
@@ -339,3 +345,10 @@ class BuyerService:
         may_act = core.keeper.may_act(task, trio.current_time())
         keepers = core.keeper.find(task) if core.keeper.is_kept(task) else None
         return TaskView(record, core.phase(task), keepers, may_act, core.late_logs.where(task))
+
+
+def _comes_later(what: str) -> StoreFullError:
+    """What was asked waits in memory: where nothing can be written nothing else could keep it."""
+    return StoreFullError(
+        f"the disk is full: {what} once there is room, unless the node stops before: then ask again"
+    )

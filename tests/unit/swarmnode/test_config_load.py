@@ -87,6 +87,42 @@ def test_all_faults_of_all_sources_are_told_at_once_with_the_nearest_name(file: 
     assert "name stands outside of a [section]" in text
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("LISTEN__ADDRESSES", "foo", "'foo' is not like /ip4/10.0.0.7/tcp/4001"),
+        ("LISTEN__ADDRESSES", "/ip4/0.0.0.0/tcp/0,/ip4/0.0.0.0/tcp/70000", "is not a port"),
+        ("LISTEN__ADDRESSES", "/dns/host.example/tcp/4850", "not the address of an interface"),
+        ("LISTEN__ANNOUNCE", "host.example:4850", "is not like"),
+        ("API__TCP", "nonsense", "is not HOST:PORT, such as 127.0.0.1:4851"),
+        ("API__TCP", ":4851", "is not HOST:PORT"),
+        ("API__TCP", "127.0.0.1:65536", "is not HOST:PORT"),
+        ("API__TCP", "127.0.0.1:", "is not HOST:PORT"),
+    ],
+)
+def test_a_place_that_has_not_the_form_of_one_is_refused_with_all_else(
+    file: Path, key: str, value: str, words: str
+) -> None:
+    told = faults(file, {f"SWARM_{key}": value, "SWARM_NODE__PROFILE": "tst"})
+    assert len(told) == 2
+    assert any(f"SWARM_{key} = {value!r}" in fault and words in fault for fault in told)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("listen.addresses", "/ip4/127.0.0.1/tcp/0,/ip6/::1/tcp/4850"),
+        ("listen.addresses", ""),
+        ("listen.announce", "/dns4/host.example/tcp/4850"),
+        ("api.tcp", "[::1]:4851"),
+        ("api.tcp", "localhost:0"),
+        ("api.tcp", ""),
+    ],
+)
+def test_a_place_that_has_the_form_of_one_is_taken(file: Path, key: str, value: str) -> None:
+    load(file, {}, {key: value})
+
+
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e400"])
 def test_a_number_that_is_none_is_refused(file: Path, value: str) -> None:
     assert faults(file, {"SWARM_TIMERS__LEASE_S": value})

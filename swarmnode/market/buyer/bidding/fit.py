@@ -84,10 +84,10 @@ def _lacking(spec: TaskSpec, advert: ResourceAdvert) -> str:
         return f"lends {advert.cpu_millis / 1000:g} cores, {shape.cpu_millis / 1000:g} asked"
     if advert.memory_bytes < shape.memory_bytes:
         have, want = advert.memory_bytes // _MIB, -(-shape.memory_bytes // _MIB)
-        return f"lends {have} MiB of memory, {want} asked"
+        return f"lends {have} MiB of memory, {want} MiB asked"
     if advert.disk_bytes < shape.disk_bytes:
         have, want = advert.disk_bytes // _MIB, -(-shape.disk_bytes // _MIB)
-        return f"lends {have} MiB of disk, {want} asked"
+        return f"lends {have} MiB of disk, {want} MiB asked"
     if shape.gpu.count and len(_matching(shape.gpu, advert.gpus)) < shape.gpu.count:
         return f"lends {len(advert.gpus)} GPUs, {_gpu_words(shape.gpu)} asked"
     if spec.env and spec.env not in advert.environments:
@@ -103,5 +103,6 @@ def _matching(want: GpuWant, gpus: Sequence[GpuLine]) -> list[GpuLine]:
 
 def _gpu_words(want: GpuWant) -> str:
     vram = f" of {want.vram_bytes // _MIB} MiB" if want.vram_bytes else ""
-    model = f" {want.model}" if want.model else ""
+    kind = "GPU" if want.count == 1 else "GPUs"
+    model = f" {want.model or kind}" if want.model or vram else ""
     return f"{want.count}{model}{vram}"

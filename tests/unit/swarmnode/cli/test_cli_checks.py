@@ -10,6 +10,7 @@ from swarmnode.cli import output
 from swarmnode.cli.doctor import machine as checks_machine
 from swarmnode.cli.doctor import state as checks_state
 from swarmnode.cli.doctor import surroundings as checks
+from swarmnode.cli.main import run
 from swarmnode.home.config import Config, ListenSection, StorageSection
 from swarmnode.home.folders import Home, locate
 
@@ -97,11 +98,45 @@ def test_control_groups_of_version_one_are_looked_at_one_by_one(tmp_path: Path) 
     assert found.detail == "version 1: pids of a task cannot be limited"
 
 
+@pytest.mark.parametrize(
+    ("release", "is_container", "closed"),
+    [
+        ("6.18.5-generic", False, "memory, cpu"),
+        ("5.14.0", False, "memory, cpu"),
+        ("5.13.19", False, "memory, pids, cpu"),
+        ("5.10.0", True, "memory, cpu"),
+    ],
+)
+def test_processes_are_limited_without_a_group_where_the_kernel_counts_those_of_a_job_apart(
+    tmp_path: Path, release: str, is_container: bool, closed: str
+) -> None:
+    root = machine(tmp_path, {"proc/sys/kernel/osrelease": f"{release}\n"})
+    found = checks_machine.control_groups(root, is_container=is_container)
+    assert found.detail == f"version 1: {closed} of a task cannot be limited"
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
     found = locate({"SWARM_HOME": str(tmp_path / "n")})
     found.make()
     return found
+
+
+def test_wrong_places_in_the_configuration_are_all_told_by_whoever_looks_at_it(
+    home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SWARM_HOME", str(home.state))
+    home.config_file.write_text('[listen]\naddresses = ["foo"]\n[api]\ntcp = "nonsense"\n')
+    assert run(["config", "show"]) == 2
+    assert run(["doctor"]) == 6
+    told = capsys.readouterr()
+    for words in ("'foo' is not like /ip4", "'nonsense' is not HOST:PORT"):
+        assert words in told.err
+        assert words in told.out
+    assert run(["run", "--listen", "bar", "--api-tcp", "x:y"]) == 2
+    told = capsys.readouterr()
+    for words in ("'bar' is not like", "'x:y' is not HOST", "'foo' is not like", "'nonsense' is"):
+        assert words in told.err
 
 
 def test_a_port_in_use_is_found_unless_our_own_node_has_it(home: Home) -> None:

@@ -136,6 +136,8 @@ def test_each_damage_to_an_invite_has_its_own_line_and_code(alpha: Path, tmp_pat
 def test_wrong_flags_are_usage_errors_that_name_the_help(alpha: Path) -> None:
     assert "swarmnode invite --help" in complaint(swarmnode(alpha, "invite", "--foo"), 2)
     assert "write 30m, 12h or 7d" in complaint(swarmnode(alpha, "invite", "--expires", "x"), 2)
+    too_long = swarmnode(alpha, "invite", "--expires", "99999999999d")
+    assert "99999999999d is too much: at most 99999d" in complaint(too_long, 2)
     assert "did you mean 'init'" in complaint(swarmnode(alpha, "inti"), 2)
     assert "--open needs" in complaint(swarmnode(alpha, "init", "--open"), 2)
     assert "must look like" in complaint(swarmnode(alpha, "invite", "--address", "10.0.0.1"), 2)

@@ -56,7 +56,7 @@ def test_rm_says_who_gives_it_up_later(
 ) -> None:
     objects.gone = Forgotten((ADA, BOB, PeerId("12D3cyd")), (ADA,))
     assert run(["obj", "rm", THING]) == 0
-    words = "2 of 3 holders gave it up; the other when it returns: ada"
+    words = "2 of 3 holders gave it up; the other once it answers: ada"
     assert words in capsys.readouterr().out
     assert run(["obj", "rm", THING, THING]) == 0
     assert capsys.readouterr().out.count(words) == 1
@@ -78,7 +78,7 @@ def test_a_removal_is_told_in_words() -> None:
     assert removal_words(3, 3, []) == "all 3 holders gave it up"
     assert removal_words(1, 1, []) == "its holder gave it up"
     assert removal_words(3, 1, ["b", "c"]) == (
-        "1 of 3 holders gave it up; the others when they return: b, c"
+        "1 of 3 holders gave it up; the others once they answer: b, c"
     )
 
 

@@ -1,5 +1,6 @@
 """Several tasks in one command, and what a task left, as a folder."""
 
+import errno
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import trio
 
 from storage.manifests.capability import text_of_cap
 from swarmnode.cli.main import run
+from swarmnode.cli.task import get as task_get
 from swarmnode.market.buyer.own_machines.hand_over import RemovedElsewhere
 from swarmnode.market.explain import TaskView
 from swarmnode.tasks.checkpoint import CheckpointRecord, OlderStep, StoredFile
@@ -18,6 +20,7 @@ from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.records import Outcome, TaskRecord
 from swarmnode.tasks.spec import TaskSpec
 from swarmnode.tree.format import EntryKind, TreeEntry, write_index
+from swarmnode.tree.holes import SparseFile
 from tests.api_lab import ServedNode
 from tests.fake_market import BOB, FakeMarket
 
@@ -195,6 +198,25 @@ def test_get_of_a_running_task_asks_its_provider_for_what_there_is(
     assert run(["task", "get", "t1", "here", "--only", "outputs"]) == 6
     assert "outputs: one changed while it was read" in capfd.readouterr().err
     assert (tmp_path / "here/outputs/log.txt").read_bytes() == b"so far"
+
+
+def test_get_into_a_full_disk_is_one_line_with_the_name_that_was_given(
+    node: ServedNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    def full(*_args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    submit("digits")
+    folder = stored(node, "tree", tree_of(a=b"A"), tree=True)
+    leaves(node, TaskState.FAILED, (folder, stored(node, "model", b"x")))
+    monkeypatch.setattr(SparseFile, "write", full)
+    monkeypatch.setattr(task_get, "write_all", full)
+    capfd.readouterr()
+    assert run(["task", "get", "t1", "here"]) == 1
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("error: cannot write here: No space left on device: free some space")
+    assert list(tmp_path.glob("*here*")) == []
 
 
 def test_get_names_what_is_gone_and_brings_the_rest(

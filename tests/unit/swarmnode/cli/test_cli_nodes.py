@@ -1,15 +1,22 @@
 """`status`, `peer ls`, `ping` and `node`, as a person reads them."""
 
 import json
+import os
+import time
+from pathlib import Path
 
 import msgspec
 import pytest
 
+from p2p.identity.issue import Grant, Names
 from p2p.ids import PeerId
 from swarmnode.api.schema.node import MemberLine, MemberMachine, PeerLine, Status, StorageStatus
 from swarmnode.cli.main import run
+from swarmnode.home import enrol
+from swarmnode.home.folders import locate
 from tests.api_lab import FakeNode, ServedNode
 from tests.fake_market import ADA, BOB
+from tests.unit.swarmnode.cli.test_cli_task import ends
 
 CYD = PeerId("12D3cyd")
 
@@ -17,7 +24,7 @@ CYD = PeerId("12D3cyd")
 def says(monkeypatch: pytest.MonkeyPatch, **changes: object) -> None:
     plain = FakeNode().status()
 
-    def status(_node: FakeNode, _person: str) -> Status:
+    def status(_node: FakeNode, _person: str = "") -> Status:
         return msgspec.structs.replace(plain, **changes)
 
     monkeypatch.setattr(FakeNode, "status", status)
@@ -152,3 +159,67 @@ def test_a_name_in_a_warning_cannot_paint_the_terminal(
     says(monkeypatch, warnings=("objects of yours lack copies (a\x1b[2Jb)",))
     assert run(["status"]) == 0
     assert "lack copies (a?[2Jb)" in capsys.readouterr().out
+
+
+OUT = "this machine is out of the network: ada was removed by bob: ask for a new invite"
+
+
+def is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    peers(monkeypatch, "ada")
+    says(monkeypatch, state="removed", warnings=(OUT,), valid_until_ms=1_827_532_800_000)
+
+
+def test_the_membership_of_a_machine_that_was_removed_renews_itself_no_more(
+    node: ServedNode, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    says(monkeypatch, valid_until_ms=1_827_532_800_000)
+    assert run(["status"]) == 0
+    assert "until 2027-11-30, renews itself\n" in capsys.readouterr().out
+    is_removed(monkeypatch)
+    assert run(["status"]) == 0
+    assert "until 2027-11-30, but out of the network\n" in capsys.readouterr().out
+
+
+def test_what_is_put_or_submitted_on_a_machine_that_was_removed_is_said_to_stay_there(
+    node: ServedNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    ends(node)
+    (tmp_path / "data").write_text("one")
+    for words in (
+        ["obj", "put", str(tmp_path / "data")],
+        ["task", "submit", "--", "true"],
+    ):
+        assert run(words) == 0
+        assert "out of the network" not in capfd.readouterr().err
+    is_removed(monkeypatch)
+    for words in (
+        ["obj", "put", str(tmp_path / "data")],
+        ["obj", "put", "-o", "json", str(tmp_path / "data")],
+        ["task", "submit", "--", "true"],
+    ):
+        assert run(words) == 0
+        told = capfd.readouterr()
+        assert f"nobody else hears of it: {OUT}" in told.err
+        assert OUT not in told.out
+
+
+def test_an_invite_of_a_machine_that_was_removed_says_so_and_advises_none_that_it_cannot_give(
+    node: ServedNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    (tmp_path / "home").chmod(0o700)
+    here, now_ms = locate(os.environ), time.time_ns() // 1_000_000
+    founder = locate({"SWARM_HOME": str(tmp_path / "founder")})
+    enrol.found_network(founder, Names("m1", "ada", "lab"), os.urandom, now_ms)
+    address = f"/ip4/192.0.2.1/tcp/4850/p2p/{enrol.standing(founder, False, now_ms).peer}"
+    given = enrol.make_invite(founder, [address], Grant(), os.urandom, now_ms)
+    enrol.join(here, given, Names("m2", "bob", ""), os.urandom, now_ms)
+    here.api_socket.symlink_to(tmp_path / "home/api.sock")
+    assert run(["invite", "--address", address]) == 4
+    assert "invite a machine of your own" in capfd.readouterr().err
+    is_removed(monkeypatch)
+    assert run(["invite", "--address", address]) == 4
+    assert capfd.readouterr().err == f"error: {OUT}\n"
+    assert run(["invite", "--own-machine", "--address", address]) == 0
+    assert f"no member hears from here who may: {OUT}" in capfd.readouterr().err

@@ -99,7 +99,7 @@ def test_the_labs_key_removes_by_its_own_option_and_the_list_says_so(
     cap = capfd.readouterr().out.split()[0]
     assert run(["obj", "rm", cap, "--reason", "of no use"]) == 2
     assert run(["obj", "rm", "--as-lab", "--reason", "by mistake", cap]) == 0
-    assert "1 of 2 holders gave it up; the other when it returns" in capfd.readouterr().out
+    assert "1 of 2 holders gave it up; the other once it answers" in capfd.readouterr().out
     assert [why for _, why in node.node.removed_as_lab] == ["by mistake"]
     (address, entry), *_ = node.node.objects._entries.items()
     gone = replace(entry, removed_ms=1000, removed_why="by mistake")

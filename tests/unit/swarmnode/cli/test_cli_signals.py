@@ -121,3 +121,37 @@ def test_ctrl_c_before_the_node_has_answered_a_task_says_where_to_look(
                 _, said = child.communicate(timeout=30)
     assert child.returncode == 130
     assert said.splitlines()[0].endswith("see swarmnode task ls")
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_ctrl_c_in_a_put_of_which_the_node_has_all_bytes_says_where_it_is_if_it_was_stored(
+    is_whole: bool, tmp_path: Path
+) -> None:
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind(str(tmp_path / "api.sock"))
+        door.listen()
+        environ = os.environ | {"SWARM_API": str(tmp_path / "api.sock")}
+        with subprocess.Popen(
+            [sys.executable, *ENTRY, "obj", "put", "-"], cwd=ROOT, env=environ,
+            stdin=subprocess.PIPE, stderr=subprocess.PIPE,
+        ) as child:  # fmt: skip
+            assert child.stdin is not None
+            assert child.stderr is not None
+            child.stdin.write(b"x" * 100)
+            child.stdin.flush()
+            if is_whole:
+                child.stdin.close()
+            begun = b"POST /api/v1/objects"
+            while not (got := (asked := door.accept()[0]).recv(65536)).startswith(begun):
+                answer = b'{"person": "", "state": "ready"}'
+                asked.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(answer))
+                asked.sendall(answer)
+                asked.close()
+            with asked:
+                while is_whole and not got.endswith(b"0\r\n\r\n"):
+                    got += asked.recv(65536)
+                child.send_signal(signal.SIGINT)
+                said = child.stderr.read().decode()
+                assert child.wait(30) == 130
+    assert ("see swarmnode obj ls" in said) == is_whole
+    assert said.endswith("error: interrupted\n")

@@ -293,11 +293,12 @@ async def test_on_a_full_disk_nobody_waits_in_silence_for_a_task_to_be_taken_on_
         assert "disk is full" in market.trouble
         with trio.fail_after(1), pytest.raises(StoreFullError):
             await market.buyer.submit(task("echo", "x"))
-        with trio.fail_after(1), pytest.raises(StoreFullError):
+        with trio.fail_after(1), pytest.raises(StoreFullError, match="is cancelled once there is"):
             await market.buyer.cancel(task_id)
         tables.is_full = False
         await trio.sleep(3)
         assert market.trouble == ""
+        assert market.buyer.task(task_id).record.state is TaskState.CANCELLED  # as was said
         assert (await market.buyer.cancel(task_id)).state is TaskState.CANCELLED
 
 
@@ -309,8 +310,8 @@ async def test_a_cancel_or_removal_that_finds_the_disk_full_is_told_that_it_come
         await market.buyer.wait(done)
         await running(market, runs)
         for act, word in (
-            (market.buyer.cancel(runs), "cancelled"),
-            (market.buyer.forget(done), "goes"),
+            (market.buyer.cancel(runs), "is cancelled once there is room, unless the node stops"),
+            (market.buyer.forget(done), "goes once there is room, unless the node stops before"),
         ):
             tables.is_full = True
             with trio.fail_after(5), pytest.raises(StoreFullError, match=word):

@@ -81,10 +81,18 @@ def test_no_more_than_eight_machines_are_asked_and_ourselves_are_among_them() ->
         (SPEC, msgspec.structs.replace(ADVERT, lends=False), "lends nothing"),
         (SPEC, msgspec.structs.replace(ADVERT, paused=True), "paused by its owner"),
         (TaskSpec(("x",), shape=Shape(8000)), ADVERT, "lends 4 cores, 8 asked (1 of 1)"),
-        (TaskSpec(("x",), shape=Shape(memory_bytes=9 * GIB)), ADVERT, "8192 MiB of memory, 9216"),
-        (TaskSpec(("x",), shape=Shape(disk_bytes=200 * GIB)), ADVERT, "MiB of disk"),
+        (
+            TaskSpec(("x",), shape=Shape(memory_bytes=9 * GIB)),
+            ADVERT,
+            "of memory, 9216 MiB asked",
+        ),
+        (TaskSpec(("x",), shape=Shape(disk_bytes=200 * GIB)), ADVERT, "204800 MiB asked"),
         (TaskSpec(("x",), shape=Shape(gpu=GpuWant(2))), ADVERT, "lends 1 GPUs, 2 asked"),
-        (TaskSpec(("x",), shape=Shape(gpu=GpuWant(1, 48 * GIB))), ADVERT, "of 49152 MiB"),
+        (
+            TaskSpec(("x",), shape=Shape(gpu=GpuWant(1, 48 * GIB))),
+            ADVERT,
+            "1 GPU of 49152 MiB asked",
+        ),
         (
             TaskSpec(("x",), shape=Shape(gpu=GpuWant(1, 0, "H100"))),
             ADVERT,
