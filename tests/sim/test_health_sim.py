@@ -215,11 +215,9 @@ async def test_a_pool_that_has_become_smaller_for_good_has_whole_objects_again()
 async def remove(world: World, victim: str) -> None:
     """As if a removal had come to everybody else."""
     await world.power_cut(victim)
-    out = frozenset({world[victim].peer})
     for machine in world.machines.values():
         if machine.name != victim:
-            machine.up.storage.end_of(out)
-            machine.up.peers.membership.expel(out)
+            machine.up._on_out({world[victim].peer: "removed by the lab"})
 
 
 @simulated
@@ -235,6 +233,10 @@ async def test_who_was_removed_is_not_waited_for_in_a_pool_that_has_no_other_pla
         assert (await node.storage.objects.stat(address)).health is ObjectHealth.WHOLE
         assert not lacking(node)
         assert node.status().storage.kept_degraded == 0
+        await world.power_cut("m2")
+        await trio.sleep(40)
+        (line,) = [one for one in lacking(node) if "of yours" in one]
+        assert "): m3 was removed, m2 is away" in line
 
 
 @simulated

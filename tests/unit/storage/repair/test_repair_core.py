@@ -399,6 +399,21 @@ def test_a_node_that_has_just_started_waits_until_it_knows_who_is_there() -> Non
     assert len(seat.look(901)) == 1, "nobody else ever came"
 
 
+def test_who_was_never_heard_of_since_the_start_is_no_machine_of_the_pool_after_a_while() -> None:
+    holders = PEERS[:4]
+    seat = Seat(PEERS[0])
+    seat.core = Repair(replace(CONFIG, stranger_s=50.0), PEERS[0], random.Random(0))
+    for peer in holders[:3]:
+        seat.tell(MemberIs(peer, Liveness.ALIVE, 0.0))
+    seat.tell(HomesAre(tuple(holders[:3])))
+    seat.tell(page_of(holders, k=1))
+    assert not seat.look(51)
+    assert not seat.core.degraded(51.0)
+    seat.fall(holders[3])
+    assert len(seat.core.degraded(51.0)) == 1, "others knew it: it is waited for from now on"
+    assert not seat.core.degraded(51.0 + 100.0)
+
+
 def test_segments_with_shards_to_spare_wait_longer() -> None:
     holders = PEERS[:16]
     leader, *_, victim = order_of(PAGE, holders)
