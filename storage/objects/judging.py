@@ -42,7 +42,10 @@ class SegmentJudge:
             return ObjectHealth.UNREADABLE
         if live >= len(row):
             return ObjectHealth.WHOLE
-        homes = [candidate.peer for candidate in self.pool.usable()]
+        usable = self.pool.usable()
+        if len(usable) >= len(row):
+            return ObjectHealth.DEGRADED  # whoever they are: a large pool is not gone through
+        homes = [candidate.peer for candidate in usable]
         holders = (p for p in row if p is not None and self._is_counted(p, k, len(row), live))
         is_enough = live >= shards_possible(len(row), homes, holders)
         return ObjectHealth.WHOLE if is_enough else ObjectHealth.DEGRADED

@@ -243,7 +243,7 @@ class OwnObjects:
         holders = [peer for peer in row if peer is not None]
         held = {peer for peer in holders if pool.is_alive(peer)}
         look.health = max(look.health, self.judge.health_of(k, row, held), key=_rank)
-        for peer in holders:
+        for peer in holders if len(held) < len(row) else ():
             if peer in pool.removed:
                 look.removed[peer] = None
             elif peer not in held:

@@ -83,6 +83,7 @@ class Repair:
         match event:
             case MemberIs():
                 self._hearsay.discard(event.peer)
+                self._unheard.discard(event.peer)
                 self._on_member(event, now_s)
             case RemovedAre(peers):
                 self._on_removed(peers, now_s)
@@ -106,7 +107,7 @@ class Repair:
 
     def degraded(self, now_s: float) -> list[PageKey]:
         """Pages that lack shards which the pool as it is now could hold, or cannot be read."""
-        return [key for key in self._damaged if self._is_degraded(self._pages[key], now_s)]
+        return [key for key in self._damaged if now_s < self._pages[key].lacks_until_s]
 
     @property
     def unreadable(self) -> int:
@@ -149,7 +150,6 @@ class Repair:
     def _on_member(self, event: MemberIs, now_s: float) -> None:
         self._members[event.peer] = (event.liveness, event.since_s)
         self._strangers.pop(event.peer, None)
-        self._unheard.discard(event.peer)
         for key in self._by_peer.get(event.peer, ()):
             self._judge(key, now_s)
 
@@ -181,8 +181,8 @@ class Repair:
 
     def _judge_strangers(self, now_s: float) -> None:
         for peer in [peer for peer, silent_s in self._strangers.items() if silent_s <= now_s]:
-            self._on_member(MemberIs(peer, Liveness.DEAD, self._strangers[peer]), now_s)
             self._unheard.add(peer)
+            self._on_member(MemberIs(peer, Liveness.DEAD, self._strangers[peer]), now_s)
 
     def _on_homes(self, peers: tuple[PeerId, ...], now_s: float) -> None:
         has_new = any(peer not in self._homes for peer in peers)
@@ -233,23 +233,28 @@ class Repair:
             return True
         return self._members[peer][0] <= Liveness.SUSPECT and peer not in self._removed
 
-    def _is_degraded(self, page: WatchedPage, now_s: float) -> bool:
-        return page.is_damaged and any(self._lacks(row, page.k, now_s) for row in page.rows)
+    def _lacks_until_s(self, row: Sequence[PeerId | None], k: int) -> float:
+        """Until when a segment has fewer shards than it needs, or than the pool could hold.
 
-    def _lacks(self, row: Sequence[PeerId | None], k: int, now_s: float) -> bool:
-        """Whether a segment has fewer shards than it needs, or than the pool could hold."""
+        -inf: it has them; inf: nobody's silence decides that.
+        """
         holders = [peer for peer in row if peer is not None]
-        live = sum(map(self._is_up, holders))
+        up = [peer for peer in holders if self._is_up(peer)]
+        live = len(up)
+        if live == len(row):
+            return -math.inf
+        if live < max(k, shards_possible(len(row), self._homes, up)):
+            return math.inf
+        gone = (peer for peer in holders if not self._is_up(peer))
+        return max((self._counted_until_s(p, k, len(row), live) for p in gone), default=-math.inf)
 
-        def is_counted(peer: PeerId) -> bool:
-            if self._is_up(peer) or peer in self._removed or peer in self._unheard:
-                return self._is_up(peer)
-            liveness, since_s = self._members[peer]
-            is_away = liveness is Liveness.DEAD
-            return now_s < since_s + self._config.counted_s(k, len(row), live, is_away=is_away)
-
-        possible = shards_possible(len(row), self._homes, filter(is_counted, holders))
-        return live < max(k, possible)
+    def _counted_until_s(self, peer: PeerId, k: int, n: int, live: int) -> float:
+        """Until when a holder that is gone is a machine of the pool still."""
+        if peer in self._removed or peer in self._unheard:
+            return -math.inf
+        liveness, since_s = self._members[peer]
+        is_away = liveness is Liveness.DEAD
+        return since_s + self._config.counted_s(k, n, live, is_away=is_away)
 
     def _judge(self, key: PageKey, now_s: float) -> None:
         """Work out anew whether and when we mend a page."""
@@ -257,6 +262,9 @@ class Repair:
         page.is_damaged = any(
             peer is None or not self._is_up(peer) for row in page.rows for peer in row
         )
+        page.lacks_until_s = -math.inf
+        if page.is_damaged:
+            page.lacks_until_s = max(self._lacks_until_s(row, page.k) for row in page.rows)
         page.due_s = math.inf
         is_low = self._wanted(page) > len(page.rows[0])
         since_s = now_s if page.low_since_s is None else page.low_since_s
@@ -371,6 +379,8 @@ class Repair:
         for key, page in self._pages.items():
             for peer in _peers(page.rows):
                 named.setdefault(peer, {})[key] = None
+            lacks_until_s = max(self._lacks_until_s(row, page.k) for row in page.rows)
+            assert page.lacks_until_s == lacks_until_s, f"{key} was judged by an older pool"
             is_wanting = page.is_damaged or page.low_since_s is not None
             assert (key in self._damaged) == is_wanting, f"{key} is not where it belongs"
             assert is_wanting or page.due_s == math.inf, f"{key} is due without need"

@@ -33,6 +33,8 @@ class WatchedPage:
     """Living shards beyond k, of the worst segment that can be mended."""
     is_damaged: bool = False
     """A shard that the record should have has no holder, or a silent one."""
+    lacks_until_s: float = -math.inf
+    """Until then it is degraded, if nothing changes: fewer shards than the pool could hold."""
     low_since_s: float | None = None
     """Since when the pool could keep more shards of it than its record has."""
     is_running: bool = False
