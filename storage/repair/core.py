@@ -22,6 +22,7 @@ from p2p.membership.view import Liveness
 from storage.placement.possible import shards_possible
 from storage.placement.rendezvous import peers_in_order, shards_wanted
 from storage.records.holding import Rows
+from storage.repair.budget import ByteBudget
 from storage.repair.config import (
     BRAKE_MEMBERS,
     BRAKE_SHARE,
@@ -58,9 +59,7 @@ class Repair:
         self._pages: dict[PageKey, WatchedPage] = {}
         """Those whose newest record was told, until they are gone here."""
         self._strangers: dict[PeerId, float] = {}
-        """Holders membership has not told us of, and when they count as silent."""
-        self._unheard: set[PeerId] = set()
-        """Of these, who came to count as silent: the wait for them is over by then."""
+        """Holders membership has not told us of, and when they count as silent, and lost."""
         self._remembered: frozenset[PeerId] = frozenset()
         """Who lent before our start, by our own word."""
         self._hearsay: set[PeerId] = set()
@@ -71,10 +70,8 @@ class Repair:
         """Pages that lack shards, or could have more, ours to mend or not; as they were noticed."""
         self._homes: tuple[PeerId, ...] = ()
         """Machines that live and lend, as told last."""
-        self._tokens = 0.0
-        """Bytes that jobs may move now, at most bytes_per_s; below 0 after a large one."""
-        self._filled_s = -math.inf
-        """When some were added last."""
+        self._budget = ByteBudget(config.bytes_per_s)
+        """What jobs may move now."""
         self._running = 0
         """Jobs under way, at most REPAIRS_AT_ONCE; a page that was dropped may have one."""
 
@@ -83,7 +80,7 @@ class Repair:
         match event:
             case MemberIs():
                 self._hearsay.discard(event.peer)
-                self._unheard.discard(event.peer)
+                self._strangers.pop(event.peer, None)
                 self._on_member(event, now_s)
             case RemovedAre(peers):
                 self._on_removed(peers, now_s)
@@ -149,7 +146,6 @@ class Repair:
 
     def _on_member(self, event: MemberIs, now_s: float) -> None:
         self._members[event.peer] = (event.liveness, event.since_s)
-        self._strangers.pop(event.peer, None)
         for key in self._by_peer.get(event.peer, ()):
             self._judge(key, now_s)
 
@@ -180,9 +176,9 @@ class Repair:
         self._judge(event.page, now_s)
 
     def _judge_strangers(self, now_s: float) -> None:
-        for peer in [peer for peer, silent_s in self._strangers.items() if silent_s <= now_s]:
-            self._unheard.add(peer)
-            self._on_member(MemberIs(peer, Liveness.DEAD, self._strangers[peer]), now_s)
+        for peer, silent_s in self._strangers.items():
+            if silent_s <= now_s and self._members[peer][0] is Liveness.SUSPECT:
+                self._on_member(MemberIs(peer, Liveness.DEAD, silent_s), now_s)
 
     def _on_homes(self, peers: tuple[PeerId, ...], now_s: float) -> None:
         has_new = any(peer not in self._homes for peer in peers)
@@ -224,7 +220,6 @@ class Repair:
                 self._hearsay.discard(peer)
                 del self._members[peer]
                 self._strangers.pop(peer, None)
-                self._unheard.discard(peer)
 
     # -- what we make of it
 
@@ -250,7 +245,7 @@ class Repair:
 
     def _counted_until_s(self, peer: PeerId, k: int, n: int, live: int) -> float:
         """Until when a holder that is gone is a machine of the pool still."""
-        if peer in self._removed or peer in self._unheard:
+        if peer in self._removed or peer in self._strangers:
             return -math.inf
         liveness, since_s = self._members[peer]
         is_away = liveness is Liveness.DEAD
@@ -322,7 +317,7 @@ class Repair:
     # -- what we do about it
 
     def _start(self, now_s: float) -> list[Effect]:
-        self._fill(now_s)
+        self._budget.fill(now_s)
         is_braked = self._is_braked(now_s)
         ready = sorted(
             (page.margin, page.due_s, key)
@@ -333,7 +328,7 @@ class Repair:
         )
         orders: list[Effect] = []
         for _, _, key in ready:
-            if self._running >= REPAIRS_AT_ONCE or self._tokens <= 0:
+            if self._running >= REPAIRS_AT_ONCE or self._budget.left <= 0:
                 break
             order = self._order(key, now_s, is_braked)
             if order is not None:
@@ -350,16 +345,10 @@ class Repair:
         chosen = tuple(wanted[:SEGMENTS_PER_JOB])
         if not chosen:
             return None
-        self._tokens -= sum((page.k + len(shards)) * page.shard_bytes for _, shards in chosen)
+        self._budget.left -= sum((page.k + len(shards)) * page.shard_bytes for _, shards in chosen)
         self._running += 1
         page.is_running = True
         return Mend(key, page.sequence, chosen)
-
-    def _fill(self, now_s: float) -> None:
-        """One second's worth may gather; a job may overdraw, the next one then waits."""
-        rate = self._config.bytes_per_s
-        self._tokens = min(rate, self._tokens + min(now_s - self._filled_s, 1e6) * rate)
-        self._filled_s = now_s
 
     def _is_braked(self, now_s: float) -> bool:
         """Whether so many fell silent lately that it looks like a partition or a power cut."""
@@ -388,9 +377,8 @@ class Repair:
         assert named.keys() <= self._members.keys(), "a holder nobody has heard of"
         assert self._hearsay <= named.keys(), "hearsay of whom no record names"
         assert self._strangers.keys() <= self._members.keys(), "a stranger without standing"
-        assert self._unheard <= self._members.keys(), "silent without standing"
         assert self._damaged.keys() <= self._pages.keys(), "a page that is gone is to be mended"
-        assert self._tokens <= self._config.bytes_per_s, "more bytes gathered than may"
+        assert self._budget.left <= self._config.bytes_per_s, "more bytes gathered than may"
         jobs = sum(page.is_running for page in self._pages.values())
         assert jobs <= self._running <= REPAIRS_AT_ONCE, f"{jobs} of {self._running} jobs known"
 
