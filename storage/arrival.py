@@ -72,6 +72,11 @@ class Arrival:
         """Who lent storage when the last run ended."""
         return self._remembered
 
+    @property
+    def until_s(self) -> float:
+        """Whoever was not heard of counts as silent from then on, on our clock."""
+        return self._until_s
+
     def is_settled(self) -> bool:
         """Whether the pool is known by now."""
         is_over = trio.current_time() >= self._until_s

@@ -98,7 +98,7 @@ class ObjectHealth(StrEnum):
 
     WHOLE = "whole"
     DEGRADED = "degraded"
-    """It can be read, but shards that it should have are missing or out of reach."""
+    """It can be read, but fewer shards can be had than the pool as it is now could hold."""
     UNREADABLE = "unreadable"
     """Fewer than k shards of a segment can be reached now."""
     REMOVED = "removed"

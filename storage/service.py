@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import trio
 
-from p2p.ids import LabId, PersonId
+from p2p.ids import LabId, PeerId, PersonId
 from p2p.mesh import Mesh
 from p2p.workers import Workers
 from storage.arrival import Arrival
@@ -108,7 +108,7 @@ class StorageService:
             rpc, members, tables, signer, network, wall_ms=wall_ms, rng=mesh.rng
         )
         self.repair = RepairService(self.parts, members, self.objects.heard, mesh.rng)
-        self.objects.own.patience_s = self.repair.patience_s
+        self.objects.judge.patience = self.repair.patience
         members.on_change(self.objects.dropping.on_member)
         self._sweeper = Sweeper(
             mesh.me, self.clock, self.leases, self.objects.wants, config.sweep_s
@@ -170,6 +170,11 @@ class StorageService:
             nursery.start_soon(self._lender.run)
             nursery.start_soon(self._sweeper.run)
             task_status.started()
+
+    def end_of(self, machines: frozenset[PeerId]) -> None:
+        """These machines, and no others, were removed from the network: nobody waits for them."""
+        self.parts.pool.removed = machines
+        self.repair.end_of(machines)
 
     def troubles(self, person: str = "") -> ObjectTroubles:
         """What is wrong now with objects of one of several people; of the machine's owner."""

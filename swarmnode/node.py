@@ -84,6 +84,7 @@ class Node:
     def _on_out(self, out: Mapping[PeerId, str]) -> None:
         """Some machines were removed: they are no members any more, and nothing runs for them."""
         self.market.end_of(frozenset(out), self.peers.register.people_out())
+        self.storage.end_of(frozenset(out))
         self.peers.membership.expel(out)  # after it: what is lost there is lost because of that
 
     def _storage(self) -> StorageService:

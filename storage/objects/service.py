@@ -32,6 +32,7 @@ from storage.ids import Address, LeaseId
 from storage.limits import ASKED_MAX
 from storage.manifests.capability import text_of_address
 from storage.objects.dropping import NO_ADDRESS, Dropping
+from storage.objects.judging import NoPatience, SegmentJudge
 from storage.objects.keeper import LeaseRenewer
 from storage.objects.keyring import Keyring, KeyRow, keyrings_in
 from storage.objects.put_list import PutList
@@ -55,7 +56,9 @@ class ObjectService:
         self.dropping = Dropping(parts, tables)
         self._removed = RemovedBook(tables)
         self._put_list = PutList(parts, tables, self.dropping)
-        self.own = OwnObjects(parts, self._keyring, self._is_given_up)
+        self.judge = SegmentJudge(parts.pool, parts.arrival, NoPatience())
+        """By whom it is said how objects stand."""
+        self.own = OwnObjects(parts, self._keyring, self._is_given_up, self.judge)
         self._coding = trio.Lock()
         """Held while a segment is sealed and coded: one at a time, whichever put it is of."""
         self._puts: dict[ObjectWriter, tuple[str, Mark]] = {}
@@ -157,7 +160,8 @@ class ObjectService:
     async def stat(self, address: Address, *, ask: bool = True) -> ObjectStat:
         """See storage.facade.Objects.stat."""
         self._refuse_removed(address)
-        return await stat_of(self._parts, address, self._keyring.get(address), ask=ask)
+        row = self._keyring.get(address)
+        return await stat_of(self._parts, self.judge, address, row, ask=ask)
 
     def wants(self, lease: LeaseId) -> bool:
         """Whether an object of ours is kept under that lease."""

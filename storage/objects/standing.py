@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 
 import trio
 
@@ -12,6 +12,7 @@ from storage.facade import ObjectHealth, ObjectStat
 from storage.ids import Address
 from storage.limits import ASKED_AT_ONCE, OWN_ASKED_MAX, OWN_LOOKED_AT_MAX
 from storage.manifests.manifest import Manifest
+from storage.objects.judging import SegmentJudge
 from storage.objects.keyring import Keyring, KeyRow
 from storage.objects.words import survives_words
 from storage.records.wider import Placed
@@ -24,25 +25,15 @@ STANDING_LOOK_S: Final = 10.0
 """How often we look how our objects stand."""
 
 
-def health_of(k: int, shards: int, live: int) -> ObjectHealth:
-    """Of an object whose worst segment has so many live shards of those it should have."""
-    if live < k:
-        return ObjectHealth.UNREADABLE
-    return ObjectHealth.WHOLE if live >= shards else ObjectHealth.DEGRADED
-
-
 async def stat_of(
-    parts: StorageParts, address: Address, row: KeyRow | None, *, ask: bool
+    parts: StorageParts, judge: SegmentJudge, address: Address, row: KeyRow | None, *, ask: bool
 ) -> ObjectStat:
     """How an object stands now, as its holders say themselves, or as who lives lets us think.
 
     Raises ObjectUnknownError.
     """
     manifest = await parts.catalog.manifest(address)
-    places: list[Placed] = []
-    for page in range(manifest.page_count):
-        holding = await parts.catalog.holding(address, manifest, page, is_fresh=ask)
-        places += await parts.catalog.placed(address, manifest, page, holding)
+    places = await _places(parts, address, manifest, is_fresh=ask)
     held = await _held(parts, places) if ask else _thought(parts, places)
     live = [
         [peer for number, peer in enumerate(place.row) if peer is not None and (at, number) in held]
@@ -51,13 +42,16 @@ async def stat_of(
     worst = min(live, key=lambda peers: len(set(peers)))
     if ask and len(set(worst)) < manifest.k:
         await parts.catalog.refuse_removed(address)
-    width = max(len(place.row) for place in places)
+    healths = [
+        judge.health_of(manifest.k, place.row, peers)
+        for place, peers in zip(places, live, strict=True)
+    ]
     return ObjectStat(
         address=address,
         name="" if row is None else row.name,
         size=manifest.size,
         k=manifest.k,
-        n=width,
+        n=max(len(place.row) for place in places),
         segments=manifest.segment_count,
         shards_live=len(worst),
         survives=survives_words(manifest.k, worst, parts.pool.me),
@@ -68,8 +62,19 @@ async def stat_of(
             if peer is not None
         ),
         expires_ms=0 if row is None else row.until_ms,
-        health=health_of(manifest.k, width, len(set(worst))),
+        health=max(healths, key=_rank),
     )
+
+
+async def _places(
+    parts: StorageParts, address: Address, manifest: Manifest, *, is_fresh: bool
+) -> list[Placed]:
+    """All segments, by the newest records that are known or can be had."""
+    places: list[Placed] = []
+    for page in range(manifest.page_count):
+        holding = await parts.catalog.holding(address, manifest, page, is_fresh=is_fresh)
+        places += await parts.catalog.placed(address, manifest, page, holding)
+    return places
 
 
 async def _held(parts: StorageParts, places: Sequence[Placed]) -> set[tuple[int, int]]:
@@ -127,6 +132,8 @@ class ObjectTrouble:
     """Machines that hold some of it and are silent."""
     until_ms: int = 0
     """Until then the last of these is waited for; what it holds is made anew afterwards."""
+    removed: tuple[PeerId, ...] = ()
+    """Machines that held some of it, and were removed from the network."""
 
 
 @dataclass(slots=True)
@@ -137,17 +144,8 @@ class _Standing:
     away: dict[PeerId, None] = field(default_factory=dict)
     until_s: float = 0.0
     """When the last of the silent holders counts as lost, on our clock."""
-
-
-class Patience(Protocol):
-    """How long repair waits for the holder of one of n shards, where `live` can be had: a silent
-    one, which may come back (`is_away`), or one that has said goodbye."""
-
-    def __call__(self, k: int, n: int, live: int, *, is_away: bool = True) -> float: ...
-
-
-def _no_patience(k: int, n: int, live: int, *, is_away: bool = True) -> float:
-    return 0.0
+    removed: dict[PeerId, None] = field(default_factory=dict)
+    """Holders that nobody waits for."""
 
 
 @dataclass(slots=True)
@@ -158,11 +156,11 @@ class OwnObjects:
     keyring: Keyring
     is_given_up: Callable[[Address, KeyRow], Awaitable[bool]]
     """Whether somebody who may has given up an object of ours that cannot be read."""
+    judge: SegmentJudge
     troubles: dict[Address, ObjectTrouble] = field(default_factory=dict)
     """Those that are not whole."""
     on_change: Callable[[ObjectTrouble], None] = lambda trouble: None
     """Told of each whose health has changed."""
-    patience_s: Patience = _no_patience
     _after: int = 0
 
     async def run(self) -> None:
@@ -196,7 +194,7 @@ class OwnObjects:
         until_ms = now_ms + int(left_s * 1000) if look.until_s else 0
         return ObjectTrouble(
             address, row.name, row.person, look.health, "", row.kind, since_ms, tuple(look.away),
-            until_ms,
+            until_ms, tuple(look.removed),
         )  # fmt: skip
 
     async def _is_gone(self, address: Address, row: KeyRow) -> bool:
@@ -242,14 +240,16 @@ class OwnObjects:
     def _judge(self, look: _Standing, row: Sequence[PeerId | None], k: int) -> None:
         """Add how one segment stands."""
         pool = self.parts.pool
-        live = sum(peer is not None and pool.is_alive(peer) for peer in row)
-        look.health = max(look.health, health_of(k, len(row), live), key=_rank)
-        for peer in row if live < len(row) else ():
-            if peer is not None and (since_s := pool.silent_since_s(peer)) is not None:
+        holders = [peer for peer in row if peer is not None]
+        held = {peer for peer in holders if pool.is_alive(peer)}
+        look.health = max(look.health, self.judge.health_of(k, row, held), key=_rank)
+        for peer in holders if len(held) < len(row) else ():
+            if peer in pool.removed:
+                look.removed[peer] = None
+            elif peer not in held:
                 look.away[peer] = None
-                is_away = not pool.has_left(peer)
-                patience_s = self.patience_s(k, len(row), live, is_away=is_away)
-                look.until_s = max(look.until_s, since_s + patience_s)
+                lost_s = self.judge.lost_s(peer, k, len(row), len(held))
+                look.until_s = max(look.until_s, lost_s)
 
 
 def _rank(health: ObjectHealth) -> int:

@@ -28,6 +28,8 @@ class Pool:
         self._gossip = gossip
         self.me = me
         self._own_advert = own_advert
+        self.removed: frozenset[PeerId] = frozenset()
+        """Machines that were removed from the network, as told last: none comes back."""
         self._decoded: dict[PeerId, tuple[int, StorageAdvert | None]] = {}
         """By peer: its newest advert read, and the sequence of that item."""
         self._usable: tuple[Candidate, ...] = ()

@@ -70,6 +70,14 @@ class RepairConfig:
         lazy_s = self.lazy_s if live > repair_at(k, n) else 0.0
         return lazy_s + (self.down_after_s if is_away and live > k + 1 else 0.0)
 
+    def counted_s(self, k: int, n: int, live: int, *, is_away: bool = True) -> float:
+        """How long such a holder is a machine of the pool, without which an object is not whole.
+
+        Where few shards live nobody waits for it, and yet it may only be starting anew.
+        """
+        patience_s = self.patience_s(k, n, live, is_away=is_away)
+        return max(patience_s, self.down_after_s) if is_away else patience_s
+
     @classmethod
     def scaled(cls, down_after_s: float, bytes_per_s: float) -> "RepairConfig":
         """All waits in proportion to `down_after_s`, so that demonstrations need not wait."""

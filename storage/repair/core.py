@@ -1,10 +1,11 @@
 """Decides which segments are mended, when and by whom. Every holder runs the same rules.
 
     holder silent -> lost after down_after_s, or at once when live <= k + 1; left -> lost at once
+    removed -> lost at once, however many live
     leader of a page = first living holder in rendezvous order; the next acts `takeover_s` later
     what has fewest shards to spare goes first, within a token bucket of bytes
     many silent at once -> only segments with live <= k, until the brake is over
-    no machine without a shard of the segment -> degraded: wait until one comes
+    no machine without a shard of the segment -> wait until one comes; degraded while one may
     fewer shards than the pool could keep -> raised: made like lost ones, after `raise_s`
 
 Two may still mend the same page (their views differ): both publish a record of the same sequence,
@@ -12,15 +13,16 @@ one of them wins everywhere, and the other's shards end with their lease.
 """
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import assert_never
 
 from p2p.effects import Notify, Rng, WakeAt
 from p2p.ids import PeerId
 from p2p.membership.view import Liveness
+from storage.placement.possible import shards_possible
 from storage.placement.rendezvous import peers_in_order, shards_wanted
 from storage.records.holding import Rows
+from storage.repair.budget import ByteBudget
 from storage.repair.config import (
     BRAKE_MEMBERS,
     BRAKE_SHARE,
@@ -40,56 +42,9 @@ from storage.repair.events import (
     PageIs,
     PageKey,
     Remembered,
+    RemovedAre,
 )
-
-
-@dataclass(slots=True)
-class _Page:
-    """What we know of a page and when we shall act on it."""
-
-    k: int
-    sequence: int
-    """Of the record."""
-    shard_bytes: int
-    """Of one shard of its longest segment."""
-    rows: Rows
-    """By segment: who holds each shard, None where nobody does."""
-    is_small: bool
-    """Kept as whole copies, wherever it is put."""
-    changed_s: float
-    """When this record came."""
-    jitter_s: float
-    """Our own delay, by dice: what is lost at once is not mended all at once."""
-    fails: int = 0
-    """Jobs that failed, one after another."""
-    not_before_s: float = -math.inf
-    """No job before that, as the last one failed."""
-    due_s: float = math.inf
-    """When a job of ours is due; inf while there is nothing to do, or nothing for us."""
-    margin: int = 0
-    """Living shards beyond k, of the worst segment that can be mended."""
-    is_damaged: bool = False
-    """A shard that the record should have has no holder, or a silent one."""
-    low_since_s: float | None = None
-    """Since when the pool could keep more shards of it than its record has."""
-    is_running: bool = False
-    """A job for it is under way."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Damage:
-    """A segment with shards to rebuild."""
-
-    segment: int
-    live: int
-    """Shards of the record that living machines hold."""
-    lost_s: tuple[tuple[int, float], ...]
-    """(shard, when it counts as lost)"""
-
-    @property
-    def first_s(self) -> float:
-        """When the first of them counts as lost."""
-        return min(lost_s for _, lost_s in self.lost_s)
+from storage.repair.watched import Damage, WatchedPage
 
 
 class Repair:
@@ -99,10 +54,12 @@ class Repair:
         self._config, self._me, self._rng = config, me, rng
         self._members: dict[PeerId, tuple[Liveness, float]] = {}
         """Everybody told of or named by a record: standing, and since when on our clock."""
-        self._pages: dict[PageKey, _Page] = {}
+        self._removed: frozenset[PeerId] = frozenset()
+        """Out of the network for good, whatever membership last said of them."""
+        self._pages: dict[PageKey, WatchedPage] = {}
         """Those whose newest record was told, until they are gone here."""
         self._strangers: dict[PeerId, float] = {}
-        """Holders membership has not told us of, and when they count as silent."""
+        """Holders membership has not told us of, and when they count as silent, and lost."""
         self._remembered: frozenset[PeerId] = frozenset()
         """Who lent before our start, by our own word."""
         self._hearsay: set[PeerId] = set()
@@ -113,10 +70,8 @@ class Repair:
         """Pages that lack shards, or could have more, ours to mend or not; as they were noticed."""
         self._homes: tuple[PeerId, ...] = ()
         """Machines that live and lend, as told last."""
-        self._tokens = 0.0
-        """Bytes that jobs may move now, at most bytes_per_s; below 0 after a large one."""
-        self._filled_s = -math.inf
-        """When some were added last."""
+        self._budget = ByteBudget(config.bytes_per_s)
+        """What jobs may move now."""
         self._running = 0
         """Jobs under way, at most REPAIRS_AT_ONCE; a page that was dropped may have one."""
 
@@ -125,7 +80,10 @@ class Repair:
         match event:
             case MemberIs():
                 self._hearsay.discard(event.peer)
+                self._strangers.pop(event.peer, None)
                 self._on_member(event, now_s)
+            case RemovedAre(peers):
+                self._on_removed(peers, now_s)
             case Remembered(peers):
                 self._remembered = frozenset(peers)
             case PageIs():
@@ -144,10 +102,9 @@ class Repair:
                 assert_never(event)
         return []
 
-    @property
-    def degraded(self) -> list[PageKey]:
-        """Pages that lack shards now, whether or not somebody can mend them yet."""
-        return [key for key in self._damaged if self._pages[key].is_damaged]
+    def degraded(self, now_s: float) -> list[PageKey]:
+        """Pages that lack shards which the pool as it is now could hold, or cannot be read."""
+        return [key for key in self._damaged if now_s < self._pages[key].lacks_until_s]
 
     @property
     def unreadable(self) -> int:
@@ -189,8 +146,12 @@ class Repair:
 
     def _on_member(self, event: MemberIs, now_s: float) -> None:
         self._members[event.peer] = (event.liveness, event.since_s)
-        self._strangers.pop(event.peer, None)
         for key in self._by_peer.get(event.peer, ()):
+            self._judge(key, now_s)
+
+    def _on_removed(self, peers: frozenset[PeerId], now_s: float) -> None:
+        changed, self._removed = self._removed ^ peers, peers
+        for key in dict.fromkeys(k for p in sorted(changed) for k in self._by_peer.get(p, ())):
             self._judge(key, now_s)
 
     def _on_page(self, event: PageIs, now_s: float) -> None:
@@ -199,7 +160,7 @@ class Repair:
             return
         if old is not None:
             self._unlink(event.page, old)
-        page = _Page(
+        page = WatchedPage(
             event.k, event.sequence, event.shard_bytes, event.rows, event.is_small, now_s,
             self._rng.uniform(0, self._config.jitter_s),
         )  # fmt: skip
@@ -215,8 +176,9 @@ class Repair:
         self._judge(event.page, now_s)
 
     def _judge_strangers(self, now_s: float) -> None:
-        for peer in [peer for peer, silent_s in self._strangers.items() if silent_s <= now_s]:
-            self._on_member(MemberIs(peer, Liveness.DEAD, self._strangers[peer]), now_s)
+        for peer, silent_s in self._strangers.items():
+            if silent_s <= now_s and self._members[peer][0] is Liveness.SUSPECT:
+                self._on_member(MemberIs(peer, Liveness.DEAD, silent_s), now_s)
 
     def _on_homes(self, peers: tuple[PeerId, ...], now_s: float) -> None:
         has_new = any(peer not in self._homes for peer in peers)
@@ -248,7 +210,7 @@ class Repair:
             self._unlink(key, page)
             self._damaged.pop(key, None)
 
-    def _unlink(self, key: PageKey, page: _Page) -> None:
+    def _unlink(self, key: PageKey, page: WatchedPage) -> None:
         for peer in _peers(page.rows):
             known = self._by_peer.get(peer, {})
             known.pop(key, None)
@@ -262,7 +224,32 @@ class Repair:
     # -- what we make of it
 
     def _is_up(self, peer: PeerId) -> bool:
-        return peer == self._me or self._members[peer][0] <= Liveness.SUSPECT
+        if peer == self._me:
+            return True
+        return self._members[peer][0] <= Liveness.SUSPECT and peer not in self._removed
+
+    def _lacks_until_s(self, row: Sequence[PeerId | None], k: int) -> float:
+        """Until when a segment has fewer shards than it needs, or than the pool could hold.
+
+        -inf: it has them; inf: nobody's silence decides that.
+        """
+        holders = [peer for peer in row if peer is not None]
+        up = [peer for peer in holders if self._is_up(peer)]
+        live = len(up)
+        if live == len(row):
+            return -math.inf
+        if live < max(k, shards_possible(len(row), self._homes, up)):
+            return math.inf
+        gone = (peer for peer in holders if not self._is_up(peer))
+        return max((self._counted_until_s(p, k, len(row), live) for p in gone), default=-math.inf)
+
+    def _counted_until_s(self, peer: PeerId, k: int, n: int, live: int) -> float:
+        """Until when a holder that is gone is a machine of the pool still."""
+        if peer in self._removed or peer in self._strangers:
+            return -math.inf
+        liveness, since_s = self._members[peer]
+        is_away = liveness is Liveness.DEAD
+        return since_s + self._config.counted_s(k, n, live, is_away=is_away)
 
     def _judge(self, key: PageKey, now_s: float) -> None:
         """Work out anew whether and when we mend a page."""
@@ -270,6 +257,9 @@ class Repair:
         page.is_damaged = any(
             peer is None or not self._is_up(peer) for row in page.rows for peer in row
         )
+        page.lacks_until_s = -math.inf
+        if page.is_damaged:
+            page.lacks_until_s = max(self._lacks_until_s(row, page.k) for row in page.rows)
         page.due_s = math.inf
         is_low = self._wanted(page) > len(page.rows[0])
         since_s = now_s if page.low_since_s is None else page.low_since_s
@@ -286,24 +276,24 @@ class Repair:
         begin_s = max(min(d.first_s for d in damages), page.changed_s) + page.jitter_s
         page.due_s = max(begin_s + rank * self._config.takeover_s, page.not_before_s)
 
-    def _rank(self, key: PageKey, page: _Page, without: PeerId | None = None) -> int | None:
+    def _rank(self, key: PageKey, page: WatchedPage, without: PeerId | None = None) -> int | None:
         """Our place among the living holders; None when we hold nothing of the page."""
         living = [peer for peer in self._living(key, page) if peer != without]
         return living.index(self._me) if self._me in living else None
 
-    def _living(self, key: PageKey, page: _Page) -> list[PeerId]:
+    def _living(self, key: PageKey, page: WatchedPage) -> list[PeerId]:
         """The living holders, the leader first."""
         address, number = key
         order = peers_in_order(address + number.to_bytes(4), _peers(page.rows))
         return [peer for peer in order if self._is_up(peer)]
 
-    def _wanted(self, page: _Page) -> int:
+    def _wanted(self, page: WatchedPage) -> int:
         """Shards that every segment should have in the pool as it is now."""
         if not self._homes:
             return 0
         return shards_wanted(page.k, len(self._homes), small=page.is_small)
 
-    def _damages(self, page: _Page) -> Iterator[_Damage]:
+    def _damages(self, page: WatchedPage) -> Iterator[Damage]:
         """Segments that lack shards and have a machine to put them on."""
         added = range(len(page.rows[0]), self._wanted(page))
         since_s = page.changed_s if page.low_since_s is None else page.low_since_s
@@ -314,11 +304,11 @@ class Repair:
                 continue
             live = len(row) - len(absent)
             lost = [(s, self._lost_s(row[s], live, page, len(row))) for s in absent]
-            yield _Damage(segment, live, (*lost, *raised))
+            yield Damage(segment, live, (*lost, *raised))
 
-    def _lost_s(self, peer: PeerId | None, live: int, page: _Page, n: int) -> float:
+    def _lost_s(self, peer: PeerId | None, live: int, page: WatchedPage, n: int) -> float:
         """When an absent shard counts as lost."""
-        if peer is None:
+        if peer is None or peer in self._removed:
             return page.changed_s  # nobody has it who might come back
         liveness, since_s = self._members[peer]
         is_away = liveness is Liveness.DEAD
@@ -327,7 +317,7 @@ class Repair:
     # -- what we do about it
 
     def _start(self, now_s: float) -> list[Effect]:
-        self._fill(now_s)
+        self._budget.fill(now_s)
         is_braked = self._is_braked(now_s)
         ready = sorted(
             (page.margin, page.due_s, key)
@@ -338,7 +328,7 @@ class Repair:
         )
         orders: list[Effect] = []
         for _, _, key in ready:
-            if self._running >= REPAIRS_AT_ONCE or self._tokens <= 0:
+            if self._running >= REPAIRS_AT_ONCE or self._budget.left <= 0:
                 break
             order = self._order(key, now_s, is_braked)
             if order is not None:
@@ -355,20 +345,18 @@ class Repair:
         chosen = tuple(wanted[:SEGMENTS_PER_JOB])
         if not chosen:
             return None
-        self._tokens -= sum((page.k + len(shards)) * page.shard_bytes for _, shards in chosen)
+        self._budget.left -= sum((page.k + len(shards)) * page.shard_bytes for _, shards in chosen)
         self._running += 1
         page.is_running = True
         return Mend(key, page.sequence, chosen)
 
-    def _fill(self, now_s: float) -> None:
-        """One second's worth may gather; a job may overdraw, the next one then waits."""
-        rate = self._config.bytes_per_s
-        self._tokens = min(rate, self._tokens + min(now_s - self._filled_s, 1e6) * rate)
-        self._filled_s = now_s
-
     def _is_braked(self, now_s: float) -> bool:
         """Whether so many fell silent lately that it looks like a partition or a power cut."""
-        known = (status for peer, status in self._members.items() if peer not in self._hearsay)
+        known = (
+            status
+            for peer, status in self._members.items()
+            if peer not in self._hearsay and peer not in self._removed
+        )
         standing = [status for status in known if status[0] is not Liveness.LEFT]
         since_s = now_s - self._config.brake_s
         silent = sum(live is Liveness.DEAD and at_s > since_s for live, at_s in standing)
@@ -380,6 +368,8 @@ class Repair:
         for key, page in self._pages.items():
             for peer in _peers(page.rows):
                 named.setdefault(peer, {})[key] = None
+            lacks_until_s = max(self._lacks_until_s(row, page.k) for row in page.rows)
+            assert page.lacks_until_s == lacks_until_s, f"{key} was judged by an older pool"
             is_wanting = page.is_damaged or page.low_since_s is not None
             assert (key in self._damaged) == is_wanting, f"{key} is not where it belongs"
             assert is_wanting or page.due_s == math.inf, f"{key} is due without need"
@@ -388,7 +378,7 @@ class Repair:
         assert self._hearsay <= named.keys(), "hearsay of whom no record names"
         assert self._strangers.keys() <= self._members.keys(), "a stranger without standing"
         assert self._damaged.keys() <= self._pages.keys(), "a page that is gone is to be mended"
-        assert self._tokens <= self._config.bytes_per_s, "more bytes gathered than may"
+        assert self._budget.left <= self._config.bytes_per_s, "more bytes gathered than may"
         jobs = sum(page.is_running for page in self._pages.values())
         assert jobs <= self._running <= REPAIRS_AT_ONCE, f"{jobs} of {self._running} jobs known"
 

@@ -28,6 +28,12 @@ class MemberIs(msgspec.Struct, frozen=True):
     since_s: float
 
 
+class RemovedAre(msgspec.Struct, frozen=True):
+    """These machines, and no others, were removed from the network: none of them comes back."""
+
+    peers: frozenset[PeerId]
+
+
 class Remembered(msgspec.Struct, frozen=True):
     """Machines that lent when this node ended last; membership may never tell of those dead now."""
 
@@ -69,7 +75,9 @@ class LookDue(msgspec.Struct, frozen=True):
     """Time to see what is due."""
 
 
-Event: TypeAlias = MemberIs | Remembered | PageIs | PageGone | HomesAre | JobEnded | LookDue
+Event: TypeAlias = (
+    MemberIs | RemovedAre | Remembered | PageIs | PageGone | HomesAre | JobEnded | LookDue
+)
 
 
 class Mend(msgspec.Struct, frozen=True):

@@ -13,17 +13,19 @@ from dataclasses import dataclass
 import trio
 
 from p2p.effects import Rng, Send
+from p2p.ids import PeerId
 from p2p.membership.port import Members
 from p2p.membership.view import GONE, Liveness, MemberChanged
 from p2p.service import Driver, Performer, persist_nothing
 from p2p.wire.envelope import Signed
 from storage.errors import ManifestError, ObjectUnknownError, StoreFullError
 from storage.ids import Address, LeaseId
+from storage.placement.possible import Patience
 from storage.repair.audit import Auditor
 from storage.repair.config import DEGRADED_NAMED_MAX, RepairConfig
 from storage.repair.core import Repair
 from storage.repair.dropped import DroppedElsewhere
-from storage.repair.events import JobEnded, MemberIs, Mend, Remembered, objects_of
+from storage.repair.events import JobEnded, MemberIs, Mend, Remembered, RemovedAre, objects_of
 from storage.repair.leftovers import Leftovers
 from storage.repair.mender import Mender
 from storage.repair.reconciling import Reconciler
@@ -51,7 +53,7 @@ class RepairStats:
     """Shards their living holders turned out not to have."""
     pages: int
     degraded: int
-    """Pages that lack shards now."""
+    """Pages that lack shards which the pool as it is now could hold."""
     degraded_objects: int
     """Objects with such pages."""
     degraded_some: tuple[Address, ...]
@@ -74,7 +76,7 @@ class RepairService:
         storage, pool, holders, leases = parts.config, parts.pool, parts.holders, parts.leases
         config = RepairConfig.scaled(storage.down_after_s, storage.repair_bytes_per_s)
         self._members, self._arrival = members, parts.arrival
-        self.patience_s = config.patience_s
+        self.patience: Patience = config
         """How long the silent holder of a shard is waited for."""
         self._mender = _mender_of(parts)
         self._auditor = Auditor(pool, holders, parts.catalog, parts.transfer)
@@ -115,7 +117,7 @@ class RepairService:
 
     def stats(self) -> RepairStats:
         """A snapshot for telemetry and tests."""
-        degraded = self._core.degraded
+        degraded = self._core.degraded(trio.current_time())
         objects = objects_of(degraded)
         return RepairStats(
             repairs_done=self._mender.repairs_done,
@@ -130,6 +132,10 @@ class RepairService:
             degraded_some=objects[:DEGRADED_NAMED_MAX],
             unreadable=self._core.unreadable,
         )
+
+    def end_of(self, machines: frozenset[PeerId]) -> None:
+        """These, and no others, were removed: what they hold is lost."""
+        self._driver.order(RemovedAre(machines))
 
     def _on_member(self, changed: MemberChanged) -> None:
         member = changed.member

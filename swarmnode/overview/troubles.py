@@ -90,7 +90,7 @@ def _called(trouble: ObjectTrouble) -> str:
 def _until(troubles: Sequence[ObjectTrouble], now_ms: int, names: Mapping[PeerId, str]) -> str:
     """What is waited for before copies are made anew."""
     until_ms = max(trouble.until_ms for trouble in troubles)
-    if not until_ms:
+    if not until_ms and not any(trouble.removed for trouble in troubles):
         return _ANEW
     away, due = _away(troubles, names), sum(one.until_ms <= now_ms for one in troubles)
     soon = "made anew as soon as machines have room for them"
@@ -103,14 +103,21 @@ def _until(troubles: Sequence[ObjectTrouble], now_ms: int, names: Mapping[PeerId
 
 
 def _holders(troubles: Sequence[ObjectTrouble], names: Mapping[PeerId, str]) -> str:
-    return (
-        _away(troubles, names) if any(trouble.away for trouble in troubles) else "no holder answers"
-    )
+    is_known = any(trouble.away or trouble.removed for trouble in troubles)
+    return _away(troubles, names) if is_known else "no holder answers"
 
 
 def _away(troubles: Sequence[ObjectTrouble], names: Mapping[PeerId, str]) -> str:
-    peers = dict.fromkeys(peer for trouble in troubles for peer in trouble.away)
-    return f"{_some(names.get(peer) or peer for peer in peers)} {_be(len(peers))} away"
+    """Who was removed, and then who is away: what follows is about these."""
+    removed = dict.fromkeys(peer for trouble in troubles for peer in trouble.removed)
+    away = dict.fromkeys(peer for trouble in troubles for peer in trouble.away)
+    words = []
+    if removed:
+        was = "was" if len(removed) == 1 else "were"
+        words.append(f"{_some(names.get(peer) or peer for peer in removed)} {was} removed")
+    if away:
+        words.append(f"{_some(names.get(peer) or peer for peer in away)} {_be(len(away))} away")
+    return ", ".join(words)
 
 
 def _be(count: int) -> str:

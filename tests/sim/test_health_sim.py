@@ -12,6 +12,7 @@ from p2p.membership.view import Liveness
 from storage.facade import PLAIN, Mark, ObjectHealth, ObjectKind, PutReceipt
 from storage.objects.standing import STANDING_LOOK_S, ObjectTrouble
 from storage.service import StorageService
+from swarmnode.node import Node
 from testnet.sim.seeded import simulated
 from testnet.sim.world import World
 from tests.repair_lab import CONFIG
@@ -170,3 +171,86 @@ async def test_one_of_several_people_is_told_of_their_own_things_alone() -> None
         assert node.status("ben").storage.own_degraded == 1
         (line,) = [one for one in node.status().warnings if "yours" in one]
         assert "lack copies (the copy of your keyring; since" in line
+
+
+def lacking(node: Node) -> list[str]:
+    return [warning for warning in node.status().warnings if "lack copies" in warning]
+
+
+@simulated
+async def test_a_pool_that_has_become_smaller_for_good_has_whole_objects_again() -> None:
+    world = World(2, ["m0", "m1", "m2", "m3"], settings={"timers.down_after_s": 120.0})
+    async with world.running():
+        await trio.sleep(20)
+        node = world["m0"].up
+        told: list[ObjectTrouble] = []
+        node.storage.objects.own.on_change = told.append
+        address = (await put(node.storage)).cap.address
+        await trio.sleep(2 * STANDING_LOOK_S)
+        await world.power_cut("m3")
+        await trio.sleep(60)
+        stat = await node.storage.objects.stat(address)
+        assert (stat.health, stat.shards_live, stat.n) == (ObjectHealth.DEGRADED, 3, 4)
+        assert len(lacking(node)) == 2, "m3 is waited for"
+        await trio.sleep(120)
+        stat = await node.storage.objects.stat(address)
+        assert (stat.health, stat.shards_live, stat.n) == (ObjectHealth.WHOLE, 3, 4)
+        assert stat.survives == "any 2 machines"
+        status = node.status()
+        assert (status.storage.kept_degraded, status.storage.own_degraded) == (0, 0)
+        assert not lacking(node)
+        assert [one.health for one in told] == [ObjectHealth.DEGRADED, ObjectHealth.WHOLE]
+        await world.power_cut("m2")
+        await trio.sleep(60)
+        assert (await node.storage.objects.stat(address)).health is ObjectHealth.DEGRADED
+        assert len(lacking(node)) == 2, "the next is waited for like the first"
+        await world.start("m2")
+        await world.start("m3")
+        await trio.sleep(60)
+        stat = await node.storage.objects.stat(address)
+        assert (stat.health, stat.shards_live) == (ObjectHealth.WHOLE, 4)
+        assert not lacking(node)
+
+
+async def remove(world: World, victim: str) -> None:
+    """As if a removal had come to everybody else."""
+    await world.power_cut(victim)
+    for machine in world.machines.values():
+        if machine.name != victim:
+            machine.up._on_out({world[victim].peer: "removed by the lab"})
+
+
+@simulated
+async def test_who_was_removed_is_not_waited_for_in_a_pool_that_has_no_other_place() -> None:
+    world = World(2, ["m0", "m1", "m2", "m3"], settings={"timers.down_after_s": 600.0})
+    async with world.running():
+        await trio.sleep(20)
+        node = world["m0"].up
+        address = (await put(node.storage)).cap.address
+        await trio.sleep(2 * STANDING_LOOK_S)
+        await remove(world, "m3")
+        await trio.sleep(2 * STANDING_LOOK_S)
+        assert (await node.storage.objects.stat(address)).health is ObjectHealth.WHOLE
+        assert not lacking(node)
+        assert node.status().storage.kept_degraded == 0
+        await world.power_cut("m2")
+        await trio.sleep(40)
+        (line,) = [one for one in lacking(node) if "of yours" in one]
+        assert "): m3 was removed, m2 is away" in line
+
+
+@simulated
+async def test_what_a_removed_machine_held_is_made_anew_elsewhere_at_once() -> None:
+    names = ["m0", "m1", "m2", "m3", "m4", "m5"]
+    world = World(2, names, settings={"timers.down_after_s": 6000.0})
+    async with world.running():
+        await trio.sleep(20)
+        node = world["m0"].up
+        receipt = await put(node.storage)
+        assert (receipt.k, receipt.n) == (1, 5), "one silent holder would be waited for"
+        victim = next(n for n in names[1:] if world[n].peer in receipt.holders)
+        await remove(world, victim)
+        await trio.sleep(120)
+        stat = await node.storage.objects.stat(receipt.cap.address)
+        assert (stat.health, stat.shards_live) == (ObjectHealth.WHOLE, 5)
+        assert world[victim].peer not in {holder for *_, holder, has_it in stat.holders if has_it}

@@ -107,7 +107,7 @@ class StorageStatus(msgspec.Struct, frozen=True):
     repairs_done: int
     bytes_repaired: int
     kept_degraded: int = 0
-    """Objects (pages of 2 GiB) kept here of which shards are missing or out of reach now ..."""
+    """Objects (pages of 2 GiB) kept here with fewer shards than the pool now could hold ..."""
     kept_unreadable: int = 0
     """... and those of them that cannot be read by anybody now."""
     own_degraded: int = 0

@@ -1,5 +1,7 @@
 """What `status` says of objects that are not as they should be."""
 
+from dataclasses import replace
+
 from p2p.ids import PeerId
 from storage.facade import ObjectHealth
 from storage.ids import Address
@@ -10,7 +12,8 @@ from storage.service import ObjectTroubles
 from swarmnode.overview.troubles import trouble_words
 
 ALPHA = PeerId("12D3alpha")
-NAMES = {ALPHA: "alpha"}
+BETA = PeerId("12D3beta")
+NAMES = {ALPHA: "alpha", BETA: "beta"}
 NOW_MS, LATER_MS = 60_000, 15 * 60_000
 
 
@@ -40,6 +43,20 @@ def test_what_is_made_anew_at_once_is_not_said_to_be_waited_for() -> None:
     assert all_soon.endswith("is away; they are made anew as soon as machines have room for them")
     (all_later,) = words(lacking(1, LATER_MS))
     assert "alpha is away, and waited for until 1970-01-01 00:15 UTC; then they" in all_later
+
+
+def test_who_was_removed_is_said_to_be_and_not_waited_for() -> None:
+    out = ObjectTrouble(
+        address(1), "o1", "", ObjectHealth.DEGRADED, since_ms=1, removed=(BETA,), until_ms=0
+    )
+    (line,) = words(out)
+    assert line.endswith("): beta was removed; they are made anew as soon as machines have room "
+                         "for them")  # fmt: skip
+    (both,) = words(out, lacking(2, LATER_MS))
+    assert "beta was removed, alpha is away; 1 of them is made anew as soon as" in both
+    assert both.endswith("with the others it is waited until 1970-01-01 00:15 UTC")
+    (lost,) = words(replace(out, health=ObjectHealth.UNREADABLE))
+    assert lost.endswith("): beta was removed (obj stat)")
 
 
 def test_what_is_kept_here_and_lacks_copies_goes_by_its_addresses() -> None:

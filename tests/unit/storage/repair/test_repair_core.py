@@ -23,6 +23,7 @@ from storage.repair.events import (
     PageGone,
     PageIs,
     PageKey,
+    RemovedAre,
     objects_of,
 )
 
@@ -104,7 +105,7 @@ def test_a_holder_that_comes_back_in_time_is_not_replaced() -> None:
     seat.fall(victim)
     seat.fall(victim, liveness=Liveness.ALIVE)
     assert not seat.look(1000)
-    assert not seat.core.degraded
+    assert not seat.core.degraded(seat.now_s)
 
 
 def test_nobody_waits_when_only_one_more_loss_can_be_borne() -> None:
@@ -159,7 +160,7 @@ def test_what_the_pool_could_keep_better_is_raised_after_a_moment() -> None:
     assert not seat.look(14)
     (mend,) = seat.look(15)
     assert mend == Mend(PAGE, 1, ((0, (6, 7, 8, 9, 10)),))
-    assert not seat.core.degraded, "nothing that it has is lost"
+    assert not seat.core.degraded(seat.now_s), "nothing that it has is lost"
 
 
 def test_copies_are_raised_when_machines_come_and_only_by_who_leads() -> None:
@@ -191,7 +192,7 @@ def test_who_holds_nothing_of_a_page_leaves_it_to_others() -> None:
     seat.tell(page_of(holders))
     seat.fall(holders[0], liveness=Liveness.LEFT)
     assert not seat.look(10_000)
-    assert len(seat.core.degraded) == 1
+    assert len(seat.core.degraded(seat.now_s)) == 1
 
 
 def test_the_next_in_rank_keeps_an_eye_on_the_leader_of_each_page() -> None:
@@ -258,9 +259,96 @@ def test_without_a_place_to_put_shards_it_waits_until_one_comes() -> None:
     left = tuple(peer for peer in holders if peer != victim)
     seat.tell(HomesAre(left))
     assert not seat.look(10_000)
-    assert len(seat.core.degraded) == 1
+    assert not seat.core.degraded(seat.now_s), "two machines have two copies"
     seat.tell(HomesAre((*left, PEERS[9])))
+    assert len(seat.core.degraded(seat.now_s)) == 1
     assert len(seat.look(10_001)) == 1
+
+
+@pytest.mark.parametrize(("k", "width"), [(1, 4), (4, 8), (3, 6)])
+def test_a_page_is_degraded_until_the_silent_are_no_machines_of_the_pool(
+    k: int, width: int
+) -> None:
+    holders = PEERS[:width]
+    leader, *_, victim = order_of(PAGE, holders)
+    seat = Seat(leader)
+    seat.tell(HomesAre(tuple(holders)))
+    seat.tell(page_of(holders, k=k))
+    seat.fall(victim)
+    seat.tell(HomesAre(tuple(peer for peer in holders if peer != victim)))
+    seat.look(99)
+    assert len(seat.core.degraded(99.0)) == 1
+    spared_s = 400.0 if width - 1 > repair_at(k, width) else 0.0
+    seat.look(99 + spared_s)
+    assert len(seat.core.degraded(99 + spared_s)) == 1
+    assert not seat.core.degraded(100 + spared_s)
+    seat.fall(victim, liveness=Liveness.ALIVE)
+    assert not seat.core.degraded(seat.now_s)
+
+
+def test_two_that_start_anew_at_once_make_no_pool_smaller() -> None:
+    holders = PEERS[:3]
+    leader, *gone = order_of(PAGE, holders)
+    seat = Seat(leader)
+    seat.tell(HomesAre(tuple(holders)))
+    seat.tell(page_of(holders, k=1))
+    seat.fall(*gone)
+    seat.tell(HomesAre((leader,)))
+    seat.look(99)
+    assert len(seat.core.degraded(99.0)) == 1, "nobody waits to mend it, but it is not whole"
+    assert not seat.core.degraded(100.0)
+
+
+def test_what_cannot_be_read_is_never_whole() -> None:
+    holders = PEERS[:6]
+    leader, *gone = order_of(PAGE, holders)
+    seat = Seat(leader)
+    seat.tell(HomesAre((leader,)))
+    seat.tell(page_of(holders))
+    seat.fall(*gone)
+    seat.look(10_000)
+    assert (len(seat.core.degraded(10_000.0)), seat.core.unreadable) == (1, 1)
+
+
+def test_who_was_removed_is_no_machine_of_the_pool_whatever_is_said_of_it() -> None:
+    holders = PEERS[:4]
+    leader, *_, victim = order_of(PAGE, holders)
+    seat = Seat(leader)
+    seat.tell(HomesAre(tuple(holders)))
+    seat.tell(page_of(holders, k=1))
+    seat.tell(RemovedAre(frozenset({victim})))
+    seat.tell(HomesAre(tuple(peer for peer in holders if peer != victim)))
+    for liveness in (Liveness.DEAD, Liveness.SUSPECT, Liveness.ALIVE):
+        seat.fall(victim, liveness=liveness)
+        assert not seat.core.degraded(seat.now_s)
+    assert not seat.look(10_000), "there is nobody to give it to"
+    seat.tell(RemovedAre(frozenset()))
+    seat.fall(victim)
+    assert len(seat.core.degraded(seat.now_s)) == 1
+
+
+@pytest.mark.parametrize(("k", "width"), [(3, 6), (8, 16)])
+def test_what_a_removed_machine_held_is_mended_at_once(k: int, width: int) -> None:
+    holders = PEERS[:width]
+    leader, *_, victim = order_of(PAGE, holders)
+    seat = Seat(leader)
+    seat.tell(page_of(holders, k=k))
+    seat.fall(victim)
+    assert not seat.look(1)
+    seat.tell(RemovedAre(frozenset({victim})))
+    assert len(seat.core.degraded(1.0)) == 1
+    (mend,) = seat.look(1)
+    assert mend == Mend(PAGE, 1, ((0, (holders.index(victim),)),))
+
+
+def test_removals_are_no_partition() -> None:
+    holders = PEERS[:8]
+    leader, *_, first, second, third, fourth = order_of(PAGE, holders)
+    seat = Seat(leader)
+    seat.tell(page_of(holders, k=3))
+    seat.fall(first, second, third, fourth)
+    seat.tell(RemovedAre(frozenset({first, second, third, fourth})))
+    assert len(seat.look(1)) == 1
 
 
 def test_many_silent_at_once_hold_back_all_but_critical_repairs() -> None:
@@ -311,6 +399,21 @@ def test_a_node_that_has_just_started_waits_until_it_knows_who_is_there() -> Non
     assert len(seat.look(901)) == 1, "nobody else ever came"
 
 
+def test_who_was_never_heard_of_since_the_start_is_no_machine_of_the_pool_after_a_while() -> None:
+    holders = PEERS[:4]
+    seat = Seat(PEERS[0])
+    seat.core = Repair(replace(CONFIG, stranger_s=50.0), PEERS[0], random.Random(0))
+    for peer in holders[:3]:
+        seat.tell(MemberIs(peer, Liveness.ALIVE, 0.0))
+    seat.tell(HomesAre(tuple(holders[:3])))
+    seat.tell(page_of(holders, k=1))
+    assert not seat.look(51)
+    assert not seat.core.degraded(51.0)
+    seat.fall(holders[3])
+    assert len(seat.core.degraded(51.0)) == 1, "others knew it: it is waited for from now on"
+    assert not seat.core.degraded(51.0 + 100.0)
+
+
 def test_segments_with_shards_to_spare_wait_longer() -> None:
     holders = PEERS[:16]
     leader, *_, victim = order_of(PAGE, holders)
@@ -329,7 +432,7 @@ def test_a_page_that_was_given_up_is_forgotten() -> None:
     seat.fall(victim, liveness=Liveness.LEFT)
     seat.tell(PageGone(PAGE))
     assert not seat.look(1)
-    assert (seat.core.pages, seat.core.degraded) == (0, [])
+    assert (seat.core.pages, seat.core.degraded(seat.now_s)) == (0, [])
 
 
 @pytest.mark.parametrize(
