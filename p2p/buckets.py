@@ -1,19 +1,18 @@
 """A token bucket for each peer: how much work anybody may cause."""
 
-from dataclasses import dataclass, field
+import msgspec
 
 from p2p.ids import PeerId
 from p2p.limits import PEERS_MAX
 
 
-@dataclass(slots=True)
-class Buckets:
+class Buckets(msgspec.Struct):
     """Full at first, refilled steadily; the longest unused is forgotten, and so full again."""
 
     burst: float
     per_s: float
     peers_max: int = PEERS_MAX
-    _left: dict[PeerId, tuple[float, float]] = field(default_factory=dict)
+    _left: dict[PeerId, tuple[float, float]] = msgspec.field(default_factory=dict)
     """Tokens (below 0: a debt) and when that was so; the longest unused first."""
 
     def take(self, peer: PeerId, wanted: int, now_s: float) -> int:

@@ -4,9 +4,10 @@ A peer id is the libp2p peer id of an Ed25519 key (multihash, base58btc, `12D3Ko
 https://github.com/libp2p/specs/blob/master/peer-ids/peer-ids.md
 """
 
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, NewType
+
+import msgspec
 
 PeerId = NewType("PeerId", str)
 """A machine: base58btc of the multihash of its Ed25519 public key."""
@@ -34,8 +35,7 @@ BULK: Final[tuple[TrafficClass, ...]] = (TrafficClass.NORMAL, TrafficClass.BACKG
 """Classes that share what the urgent ones leave, and have a connection of their own."""
 
 
-@dataclass(frozen=True, slots=True)
-class Coordinate:
+class Coordinate(msgspec.Struct, frozen=True):
     """A point in Vivaldi space: latency between two peers is about their distance."""
 
     position: tuple[float, ...] = ()

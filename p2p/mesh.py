@@ -1,7 +1,8 @@
 """What every service of a node is given: its peers, its name among them, its dice and its clock."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from p2p.effects import Rng
 from p2p.gossip.port import ItemBoard
@@ -12,8 +13,7 @@ from p2p.membership.port import Members
 from p2p.wire.envelope import Signer
 
 
-@dataclass(frozen=True, slots=True)
-class Mesh:
+class Mesh(msgspec.Struct, frozen=True):
     """One for a node; the services above p2p take it as one argument."""
 
     rpc: Rpc

@@ -10,9 +10,9 @@ import heapq
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
+import msgspec
 import trio
 
 from p2p.effects import Effect, Notify, Persist, Send, WakeAt
@@ -29,8 +29,7 @@ class Core(Protocol[EventT, _GivenT]):
     def handle(self, event: EventT, now_s: float) -> Iterable[Effect[EventT, _GivenT]]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Performer(Generic[NoticeT]):
+class Performer(msgspec.Struct, Generic[NoticeT], frozen=True):
     """How effects are carried out. `persist` returns once all writes are durable."""
 
     send: Callable[[Send], None]
@@ -44,15 +43,13 @@ async def persist_nothing(writes: Sequence[Persist]) -> None:
         raise AssertionError(f"a core without tables asked to persist {writes[0].table}")
 
 
-@dataclass(slots=True)
-class _Posted(Generic[EventT]):
+class _Posted(msgspec.Struct, Generic[EventT]):
     event: EventT
     done: trio.Event | None = None
     """Set when all that the event caused has been performed."""
 
 
-@dataclass(slots=True)
-class Driver(Generic[EventT, NoticeT]):
+class Driver(msgspec.Struct, Generic[EventT, NoticeT]):
     """Feeds one core, one batch at a time; lives inside a service's nursery."""
 
     core: Core[EventT, NoticeT]
@@ -61,13 +58,13 @@ class Driver(Generic[EventT, NoticeT]):
     """Events that may wait for the core, but for those of our own side."""
     dropped: int = 0
     """Events that found the inbox full, since the start."""
-    _inbox: deque[_Posted[EventT]] = field(default_factory=deque)
+    _inbox: deque[_Posted[EventT]] = msgspec.field(default_factory=deque)
     """Events that wait, in order."""
-    _timers: list[tuple[float, int, EventT]] = field(default_factory=list)
+    _timers: list[tuple[float, int, EventT]] = msgspec.field(default_factory=list)
     """A heap of (when due, number, timer): of those due at once the older comes first."""
     _timer_count: int = 0
     """The number of the newest timer."""
-    _wake: trio.Event = field(default_factory=trio.Event)
+    _wake: trio.Event = msgspec.field(default_factory=trio.Event)
     """Set when something was queued; a new one with each step."""
 
     def post(self, event: EventT) -> bool:

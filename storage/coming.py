@@ -7,18 +7,18 @@ brings many things at once would pass it together, as each sees the others nowhe
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Final
+
+import msgspec
 
 EVERYTHING: Final = "all"
 """The group that everything counts against, whoever brings it."""
 
 
-@dataclass(slots=True)
-class Coming:
+class Coming(msgspec.Struct):
     """Different keys under way, by whom they count against."""
 
-    _keys: dict[Hashable, Counter[bytes]] = field(default_factory=dict)
+    _keys: dict[Hashable, Counter[bytes]] = msgspec.field(default_factory=dict)
     """By group: each key, and how often it is under way; no empty group."""
 
     @contextmanager

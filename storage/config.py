@@ -1,7 +1,8 @@
 """Settings of storage, with the reasons for their values."""
 
-from dataclasses import dataclass
 from enum import IntEnum
+
+import msgspec
 
 from storage.limits import SEGMENT_BYTES, SMALL_OBJECT_BYTES
 
@@ -20,8 +21,7 @@ class StorageClass(IntEnum):
     ARCHIVE = 2  # until a date
 
 
-@dataclass(frozen=True, slots=True)
-class StorageConfig:
+class StorageConfig(msgspec.Struct, frozen=True):
     """What one node lends and how it puts, gets and keeps. Times in seconds."""
 
     lends: bool = True

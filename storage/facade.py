@@ -5,9 +5,10 @@ Rights, capabilities, ids, errors and bounds beside it are for everybody, too.
 """
 
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
+
+import msgspec
 
 from p2p.ids import LabId, PeerId, PersonId
 from p2p.wire.envelope import Signed, Signer
@@ -23,8 +24,7 @@ class Durability(StrEnum):
     LOCAL = "local"
 
 
-@dataclass(frozen=True, slots=True)
-class ReadCap:
+class ReadCap(msgspec.Struct, frozen=True):
     """The right to read one object; as text `swarm:` + base32(address + key)."""
 
     address: Address
@@ -44,8 +44,7 @@ class ObjectKind(StrEnum):
     """The copy of a keyring: it is in no copy itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(msgspec.Struct, frozen=True):
     """What an object is for, in the keyring."""
 
     kind: str = ObjectKind.NONE
@@ -58,8 +57,7 @@ class Mark:
 PLAIN: Final = Mark()
 
 
-@dataclass(frozen=True, slots=True)
-class Trust:
+class Trust(msgspec.Struct, frozen=True):
     """Put for somebody else: the bytes are theirs from the first moment."""
 
     owner: PersonId
@@ -75,8 +73,7 @@ def trust_of(right: Right | None) -> Trust | None:
     return Trust(link.owner, link.lab, right)
 
 
-@dataclass(frozen=True, slots=True)
-class PutReceipt:
+class PutReceipt(msgspec.Struct, frozen=True):
     """What a put achieved, in numbers and in words."""
 
     cap: ReadCap
@@ -105,8 +102,7 @@ class ObjectHealth(StrEnum):
     """The lab's key has removed it."""
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectStat:
+class ObjectStat(msgspec.Struct, frozen=True):
     """How an object stands now."""
 
     address: Address
@@ -124,8 +120,7 @@ class ObjectStat:
     health: ObjectHealth = ObjectHealth.WHOLE
 
 
-@dataclass(frozen=True, slots=True)
-class Forgotten:
+class Forgotten(msgspec.Struct, frozen=True):
     """What giving an object up has come to. It is written down and goes on until all have heard."""
 
     holders: tuple[PeerId, ...]
@@ -134,8 +129,7 @@ class Forgotten:
     """Those of them that could not be told yet: away, frozen or too full to write."""
 
 
-@dataclass(frozen=True, slots=True)
-class Gone:
+class Gone(msgspec.Struct, frozen=True):
     """An object that its owner gave up on this machine."""
 
     name: str
@@ -145,8 +139,7 @@ class Gone:
     """Whose it was, of several people of one machine."""
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectEntry:
+class ObjectEntry(msgspec.Struct, frozen=True):
     """A line of `obj ls`: objects this owner put, from the keyring."""
 
     cap: ReadCap
@@ -165,8 +158,7 @@ class ObjectEntry:
     removed_why: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Unfinished:
+class Unfinished(msgspec.Struct, frozen=True):
     """A put under way, or one that ended badly a moment ago: its bytes are held already."""
 
     name: str
@@ -265,8 +257,7 @@ class Objects(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class NameValue:
+class NameValue(msgspec.Struct, frozen=True):
     """The newest value of a mutable name."""
 
     sequence: int

@@ -1,8 +1,8 @@
 """What this machine says that it lends, and when it says so again."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
+import msgspec
 import trio
 
 from p2p.gossip.items import STORAGE
@@ -13,8 +13,7 @@ from storage.placement.advert import StorageAdvert, is_news
 from storage.volumes.port import ShardStore
 
 
-@dataclass(slots=True)
-class Lender:
+class Lender(msgspec.Struct):
     """Of this machine."""
 
     config: StorageConfig

@@ -9,9 +9,9 @@ switched off.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 from blake3 import blake3
 
 from p2p.errors import RefusalError, WireError
@@ -43,8 +43,7 @@ class Right(Record, frozen=True):
     """Certificates of the first signer (p2p.identity.records), where the network has such."""
 
 
-@dataclass(frozen=True, slots=True)
-class OpenedRight:
+class OpenedRight(msgspec.Struct, frozen=True):
     """What a chain proves."""
 
     owner: PersonId

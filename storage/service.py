@@ -5,8 +5,8 @@ names   -> Rpc                    shards -> ShardStore
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+import msgspec
 import trio
 
 from p2p.ids import LabId, PeerId, PersonId
@@ -40,8 +40,7 @@ from storage.transfer.rates import Rates
 from storage.volumes.port import ShardStore
 
 
-@dataclass(frozen=True, slots=True)
-class StorageStats:
+class StorageStats(msgspec.Struct, frozen=True):
     """How storage stands on this machine."""
 
     used_bytes: int
@@ -60,8 +59,7 @@ class StorageStats:
     names: NamesStats
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectTroubles:
+class ObjectTroubles(msgspec.Struct, frozen=True):
     """Of objects of one person here, and of those kept here; cheap to know, however many."""
 
     own: Sequence[ObjectTrouble]

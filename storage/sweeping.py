@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 
+import msgspec
 import trio
 
 from p2p.ids import PeerId
@@ -16,8 +16,7 @@ from storage.holder.leases.row import LeaseRow
 from storage.ids import LeaseId, LeaseKey
 
 
-@dataclass(slots=True)
-class Sweeper:
+class Sweeper(msgspec.Struct):
     """Of this machine."""
 
     me: PeerId

@@ -7,15 +7,15 @@ cancellation, alone or in a group, and tables of which nobody knows what is on d
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+
+import msgspec
 
 from storage.errors import StoreFailedError
 
 log = logging.getLogger("swarm")
 
 
-@dataclass(slots=True)
-class Bound:
+class Bound(msgspec.Struct):
     """What became of a contained stretch of work."""
 
     has_faulted: bool = False

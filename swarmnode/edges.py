@@ -1,9 +1,9 @@
 """The outside world as one argument: real bodies are made in real_edges.py, others in tests."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
 import trio
 
 from p2p.effects import Rng
@@ -63,8 +63,7 @@ class Vault(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Edges:
+class Edges(msgspec.Struct, frozen=True):
     """Everything a Node touches that is not itself."""
 
     network: NetworkId
@@ -94,8 +93,7 @@ class Edges:
     """The person's key, where it lies on this machine; None in simulations."""
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True):
     """Who this machine is in its network, as its certificates say."""
 
     name: str

@@ -4,8 +4,9 @@ Timers of profile `test` come with the configuration; what else differs there (h
 compared, how long a machine is shunned) is a profile of the part itself, or stands here.
 """
 
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from p2p.gossip.config import PROFILES as GOSSIP_PROFILES
 from p2p.gossip.config import GossipConfig

@@ -3,11 +3,12 @@
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import pytest
 import trio
+from msgspec.structs import replace
 
 from p2p.errors import AdmissionError, WireError
 from p2p.host.admission.port import AdmitStream

@@ -3,9 +3,10 @@
 import random
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import trio
+from msgspec.structs import replace
 
 from p2p.host.memory.host import MemoryHost, memory_address
 from p2p.host.memory.network import LinkModel, MemoryNetwork

@@ -2,9 +2,9 @@
 
 import random
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 import trio
+from msgspec.structs import replace
 
 from storage.config import StorageConfig
 from storage.facade import Durability, PutReceipt, ReadCap

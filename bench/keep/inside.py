@@ -6,9 +6,10 @@ import shutil
 import sys
 import threading
 import time
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from bench.keep import QUIET_S, judge, watch
 from bench.keep.faults import START_S, Faults

@@ -4,9 +4,9 @@ Whoever answers begins a short wait for a second one; what failed is told as it 
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import trio
 
 from p2p.errors import DialError
@@ -25,8 +25,7 @@ Failure = tuple[str, str, str]
 """(address, cause, detail); causes are those of DialError."""
 
 
-@dataclass(frozen=True, slots=True)
-class JoinStatus:
+class JoinStatus(msgspec.Struct, frozen=True):
     """How far joining has come: `step` is alone, dialling, joined or retrying."""
 
     step: str

@@ -5,9 +5,9 @@ Kademlia index. Two answers are enough; after that membership spreads by itself.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+import msgspec
 import trio
 
 from p2p.discovery.rounds import ROUND_S, DialRound, JoinStatus, too_slow
@@ -58,8 +58,7 @@ class JoinedMembers(Members, Protocol):
     async def join(self, peer: PeerId) -> None: ...
 
 
-@dataclass(slots=True)
-class DiscoveryService:
+class DiscoveryService(msgspec.Struct):
     """Joins at start and rejoins whenever nobody else is alive."""
 
     host: Host
@@ -69,14 +68,14 @@ class DiscoveryService:
     network: NetworkId
     seeds: Sequence[str]
     """Addresses of the invite or the configuration."""
-    status: JoinStatus = field(default_factory=lambda: JoinStatus("alone"))
-    _changed: trio.Event = field(default_factory=trio.Event)
+    status: JoinStatus = msgspec.field(default_factory=lambda: JoinStatus("alone"))
+    _changed: trio.Event = msgspec.field(default_factory=trio.Event)
     """Set when another member has changed: we may be alone now, or no longer."""
-    _dirty: dict[PeerId, tuple[str, ...]] = field(default_factory=dict)
+    _dirty: dict[PeerId, tuple[str, ...]] = msgspec.field(default_factory=dict)
     """Addresses that wait to be saved, by peer; at most CACHED_PEERS_MAX."""
-    _to_remember: trio.Event = field(default_factory=trio.Event)
+    _to_remember: trio.Event = msgspec.field(default_factory=trio.Event)
     """Set while there are any."""
-    _extra: list[str] = field(default_factory=list)
+    _extra: list[str] = msgspec.field(default_factory=list)
     """Addresses joined by hand since the start: seeds from then on."""
     _rounds: int = 0
     """Rounds so far: of a long list each begins where the last one ended."""

@@ -5,12 +5,12 @@ Source: Demers et al., Epidemic algorithms for replicated database maintenance, 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class GossipConfig:
+
+class GossipConfig(msgspec.Struct, frozen=True):
     """Times in seconds, on the monotonic clock. One flat cell: meant for up to 300 members."""
 
     fanout: int = 4

@@ -8,7 +8,8 @@ by wall clock within the skew allowed between machines.
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from p2p.buckets import Buckets
 from p2p.errors import WireError
@@ -37,8 +38,7 @@ MARK_S = (TTL_MS_MAX + 2 * CLOCK_SKEW_MAX_MS) / 1000
 """For so long after an item arrived could an older one of its origin still pass for live."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Listed:
+class _Listed(msgspec.Struct, frozen=True):
     """The items of a kind, and what they were read from."""
 
     items: Mapping[PeerId, Item]

@@ -1,7 +1,8 @@
 """What gossip carries: small signed facts a machine states about itself, each with an end."""
 
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from p2p.ids import PeerId
 
@@ -12,8 +13,7 @@ STORAGE: Final = 2
 """Kind: what a machine keeps for others (storage.placement.advert)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(msgspec.Struct, frozen=True):
     """The newest word of one machine of one kind; verified, and live when it was handed out."""
 
     origin: PeerId

@@ -7,8 +7,9 @@ can be accepted again (replayed). Times are monotonic; see p2p.gossip.holdings f
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from hashlib import blake2b
+
+import msgspec
 
 from p2p.gossip.items import Item
 from p2p.ids import PeerId
@@ -18,8 +19,7 @@ KEY_BYTES = 8
 KEY_MAX = (1 << 64) - 1
 
 
-@dataclass(slots=True, eq=False)
-class ItemRow:
+class ItemRow(msgspec.Struct, eq=False):
     """One origin's newest word of one kind."""
 
     key: int

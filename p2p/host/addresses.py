@@ -6,8 +6,9 @@ Source: https://github.com/multiformats/multiaddr
 
 import errno
 import ipaddress
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from p2p.ids import PeerId
 from p2p.limits import MULTIADDR_CHARS_MAX
@@ -18,8 +19,7 @@ _NO_FAMILY: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPP
 """How binding to a wildcard fails on a machine without that kind of address."""
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(msgspec.Struct, frozen=True):
     """Where a peer listens; `peer` is None in a listen address."""
 
     kind: str

@@ -13,8 +13,9 @@ So nobody can put a machine under another person's name: that takes the person's
 
 import json
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
 from typing import Final
+
+import msgspec
 
 from p2p.errors import AdmissionError, WireError
 from p2p.identity.lineage import CertLink, link_of, subject_of
@@ -43,8 +44,7 @@ from p2p.wire.codec import Record, decode_as
 from p2p.wire.envelope import Signed, Signer, open_signed
 
 
-@dataclass(frozen=True, slots=True)
-class Anchor:
+class Anchor(msgspec.Struct, frozen=True):
     """What a node trusts from the start: its network."""
 
     network: NetworkId
@@ -54,8 +54,7 @@ class Anchor:
     """In an open network a lab may certify itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(msgspec.Struct, frozen=True):
     """Who a peer has proved to be."""
 
     peer: PeerId
@@ -78,8 +77,7 @@ class Admitted:
     """Its certificates, in the order they build on one another."""
 
 
-@dataclass(frozen=True, slots=True)
-class UsedInvite:
+class UsedInvite(msgspec.Struct, frozen=True):
     """The invite by which a machine, person or lab came in."""
 
     invite: PeerId
@@ -89,8 +87,7 @@ class UsedInvite:
     """The id that used it: of a machine, a person or a lab."""
 
 
-@dataclass(frozen=True, slots=True)
-class Clocks:
+class Clocks(msgspec.Struct, frozen=True):
     """Our wall clock, and the peer's where it told us (milliseconds since 1970)."""
 
     now_ms: int
@@ -228,16 +225,15 @@ def _check_time(sealed: Signed, clocks: Clocks) -> None:
     raise AdmissionError("expired", f"{what} {when}: {remedy}")
 
 
-@dataclass(slots=True)
-class _Chain:
+class _Chain(msgspec.Struct):
     """Who has been empowered so far, certificate by certificate."""
 
     anchor: Anchor
     lab: LabCert | None = None
-    persons: dict[str, PersonCert] = field(default_factory=dict)
-    invites: dict[str, InviteCert] = field(default_factory=dict)
+    persons: dict[str, PersonCert] = msgspec.field(default_factory=dict)
+    invites: dict[str, InviteCert] = msgspec.field(default_factory=dict)
     machine: MachineCert | None = None
-    lineage: list[CertLink] = field(default_factory=list)
+    lineage: list[CertLink] = msgspec.field(default_factory=list)
     expires_ms: int = WALL_MS_MAX
 
     def add(self, sealed: Signed, verifier: Signer, revoked: Collection[str]) -> None:

@@ -3,14 +3,13 @@
 What a peer says of itself elsewhere (presences, adverts, fields of messages) gives it no right.
 """
 
-from dataclasses import dataclass
+import msgspec
 
 from p2p.identity.admission import Admitted
 from p2p.ids import LabId, PeerId, PersonId
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True):
     """A machine, whose it is and what it may do, as proved when it was admitted."""
 
     peer: PeerId

@@ -5,8 +5,9 @@ and the newcomer signs its papers with it. Any member can check them, whoever is
 an invite is used is counted by those who let newcomers in (`p2p.identity.register`).
 """
 
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from p2p.errors import AdmissionError, IdentityError, NotEntitledError
 from p2p.identity.admission import Admitted, Anchor, Clocks, check_invite_chain, check_token
@@ -32,8 +33,7 @@ FOUNDER_VALID_MS: Final = 3650 * DAY_MS
 """What a founder certifies for itself: ten years; the keys lie beside the certificates anyway."""
 
 
-@dataclass(frozen=True, slots=True)
-class Names:
+class Names(msgspec.Struct, frozen=True):
     """What people call a machine, its owner and their lab."""
 
     machine: str
@@ -43,8 +43,7 @@ class Names:
     roles: tuple[str, ...] = ("compute", "storage")
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(msgspec.Struct, frozen=True):
     """What an invite is to allow."""
 
     uses: int = 1
@@ -57,8 +56,7 @@ class Grant:
     """For another machine of the inviting person."""
 
 
-@dataclass(frozen=True, slots=True)
-class Keys:
+class Keys(msgspec.Struct, frozen=True):
     """The keys a machine holds; only its own is always there."""
 
     machine: KeySigner
@@ -142,8 +140,7 @@ def accept(
     return _checked(MembershipToken((*certificates, *own)), anchor, keys.machine, now_ms)
 
 
-@dataclass(frozen=True, slots=True)
-class _Clerk:
+class _Clerk(msgspec.Struct, frozen=True):
     """Signs certificates of one network with the same dates."""
 
     anchor: Anchor

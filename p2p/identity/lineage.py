@@ -9,7 +9,8 @@ below their own name, as nobody else shows such a chain.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from p2p.identity.records import (
     INVITE_DOMAIN,
@@ -22,8 +23,7 @@ from p2p.wire.codec import Record
 from p2p.wire.envelope import Signed
 
 
-@dataclass(frozen=True, slots=True)
-class CertLink:
+class CertLink(msgspec.Struct, frozen=True):
     """One certificate of a chain: who was empowered by whom."""
 
     domain: str

@@ -11,7 +11,8 @@ then, counted from now. Nothing is renewed before half of its life.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from p2p.errors import AdmissionError
 from p2p.identity.admission import Admitted, Anchor, Clocks, check_token
@@ -42,8 +43,7 @@ def half_life_ms(token: MembershipToken) -> int:
     return first.expires_ms - (first.expires_ms - first.sequence) // 2
 
 
-@dataclass(frozen=True, slots=True)
-class Applicant:
+class Applicant(msgspec.Struct, frozen=True):
     """A machine whose certificates are to be renewed, verified."""
 
     token: MembershipToken
@@ -78,8 +78,7 @@ class Applicant:
         return person.beside
 
 
-@dataclass(frozen=True, slots=True)
-class Renewer:
+class Renewer(msgspec.Struct, frozen=True):
     """A machine that may sign for others: its own certificates and keys."""
 
     anchor: Anchor

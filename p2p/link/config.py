@@ -1,7 +1,8 @@
 """Timing and bounds of a connection and of its streams."""
 
-from dataclasses import dataclass, field
 from typing import Final
+
+import msgspec
 
 from p2p.limits import (
     LINK_BACKLOG_BYTES,
@@ -16,8 +17,7 @@ WINDOW_START_BYTES: Final = 256 * 1024
 """What each side may send on a new stream before it is granted more; fixed by the specification."""
 
 
-@dataclass(frozen=True, slots=True)
-class YamuxConfig:
+class YamuxConfig(msgspec.Struct, frozen=True):
     """Bounds of one connection's streams."""
 
     # 100 Mbit/s at 80 ms round trip; granted only to streams whose reader keeps up.
@@ -37,8 +37,7 @@ class YamuxConfig:
             raise ValueError("window_bytes_max must be at least window_bytes")
 
 
-@dataclass(frozen=True, slots=True)
-class LinkConfig:
+class LinkConfig(msgspec.Struct, frozen=True):
     """Timing and buffer bounds of one connection."""
 
     ping_every_s: float = 5.0
@@ -50,7 +49,7 @@ class LinkConfig:
     backlog_bytes: int = LINK_BACKLOG_BYTES
     # Beyond this we stop reading: a peer that makes us answer must also listen.
     output_bytes_max: int = LINK_OUTPUT_BYTES_MAX
-    yamux: YamuxConfig = field(default_factory=YamuxConfig)
+    yamux: YamuxConfig = msgspec.field(default_factory=YamuxConfig)
 
     def __post_init__(self) -> None:
         if not 0 < self.ping_every_s < self.dead_after_s:

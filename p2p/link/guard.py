@@ -10,8 +10,9 @@ no address and no prefix, so that a whole lab behind one address can come back a
 
 import ipaddress
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import IntEnum
+
+import msgspec
 
 from p2p.limits import (
     PENDING_MAX,
@@ -21,8 +22,7 @@ from p2p.limits import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class GuardConfig:
+class GuardConfig(msgspec.Struct, frozen=True):
     """Caps on connections that are not admitted yet."""
 
     pending_max: int = PENDING_MAX
@@ -43,8 +43,7 @@ class _Stage(IntEnum):
     PROVED = 2
 
 
-@dataclass(slots=True)
-class _DoorSocket:
+class _DoorSocket(msgspec.Struct):
     number: int
     """Grows with every arrival."""
     address: str

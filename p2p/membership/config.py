@@ -6,14 +6,14 @@ Source: Lifeguard, https://arxiv.org/abs/1707.00788; SWIM, DSN 2002.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from p2p.limits import MEMBERS_MAX
 
 
-@dataclass(frozen=True, slots=True)
-class MembershipConfig:
+class MembershipConfig(msgspec.Struct, frozen=True):
     """Times in seconds, on the monotonic clock."""
 
     probe_s: float = 1.0

@@ -8,8 +8,9 @@ hence RETURNS_MIN.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Final
+
+import msgspec
 
 from p2p.ids import PeerId
 
@@ -26,9 +27,8 @@ ANSWER_AGAIN_S: Final = 10.0
 """Once noticed, how often one of the two answers the other: else they would never rest."""
 
 
-@dataclass(slots=True)
-class _Runs:
-    lives: dict[int, tuple[str, ...]] = field(default_factory=dict)
+class _Runs(msgspec.Struct):
+    lives: dict[int, tuple[str, ...]] = msgspec.field(default_factory=dict)
     """Run -> where it could be reached; the newest last."""
     returns: int = 0
     """How often a run spoke after another had; counted anew once TWINS_KEPT_S passed without."""

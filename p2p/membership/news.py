@@ -1,7 +1,8 @@
 """Fresh facts on their way out: each is sent to a few peers and then considered known."""
 
 import math
-from dataclasses import dataclass, field
+
+import msgspec
 
 from p2p.ids import PeerId
 from p2p.limits import NEWS_BYTES_MAX
@@ -11,22 +12,20 @@ from p2p.wire.envelope import Signed
 Fact = Signed | Opinion
 
 
-@dataclass(slots=True, eq=False)
-class _Rumour:
+class _Rumour(msgspec.Struct, eq=False):
     fact: Fact
     sent: int = 0
     """Messages that took it along so far."""
 
 
-@dataclass(slots=True)
-class NewsQueue:
+class NewsQueue(msgspec.Struct):
     """At most one fact per machine: the newest, as it replaces all older ones."""
 
     per_message_max: int
     """Facts taken at once, besides what has to come first."""
     retransmit_factor: int
     """A fact is sent this often for each power of ten of members."""
-    _items: dict[PeerId, _Rumour] = field(default_factory=dict)
+    _items: dict[PeerId, _Rumour] = msgspec.field(default_factory=dict)
     """By machine, the longest here first; each leaves once it was sent often enough."""
 
     @property

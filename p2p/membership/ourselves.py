@@ -5,7 +5,8 @@ sign. So what is true of us wins over whatever is said of us.
 """
 
 import math
-from dataclasses import dataclass
+
+import msgspec
 
 from p2p.identity.proofs import Proofs, token_for_presence
 from p2p.ids import LabId, NetworkId, PeerId
@@ -15,8 +16,7 @@ from p2p.membership.messages import PRESENCE_DOMAIN, Presence
 from p2p.wire.envelope import Signed, Signer, seal
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
+class Profile(msgspec.Struct, frozen=True):
     """What a machine says about itself."""
 
     name: str
@@ -24,8 +24,7 @@ class Profile:
     site: str
 
 
-@dataclass(frozen=True, slots=True)
-class Ourselves:
+class Ourselves(msgspec.Struct, frozen=True):
     """Who this machine is, by its key, by its own word and by its certificates."""
 
     signer: Signer

@@ -1,6 +1,6 @@
 """Whom to ping next, how long to wait, and what silence says about them and about us."""
 
-from dataclasses import dataclass, field
+import msgspec
 
 from p2p.effects import Rng
 from p2p.ids import PeerId
@@ -11,22 +11,20 @@ RTT_WEIGHT = 0.25
 """Share of a new round trip in the smoothed one."""
 
 
-@dataclass(slots=True, eq=False)
-class Probe:
+class Probe(msgspec.Struct, eq=False):
     """One ping of ours and the help asked for."""
 
     target: PeerId
     sent_s: float
     timeout_s: float
     """How long the ping itself may take; then helpers are asked."""
-    helpers: list[PeerId] = field(default_factory=list)
+    helpers: list[PeerId] = msgspec.field(default_factory=list)
     """Asked to ping in our place; nobody before the ping is late."""
     nacks: int = 0
     """How often they said that they got no answer either; never more than there are helpers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Relay:
+class Relay(msgspec.Struct, frozen=True):
     """A ping in somebody else's place."""
 
     requester: PeerId

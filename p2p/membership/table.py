@@ -9,9 +9,11 @@ So any two tables that have heard the same facts, in any order, hold the same.
 
 from bisect import bisect_left, insort
 from collections import Counter
-from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import TypeVar
+
+import msgspec
+from msgspec.structs import replace
 
 from p2p.errors import WireError
 from p2p.identity.caller import Caller
@@ -35,8 +37,7 @@ from p2p.wire.envelope import Signed, open_signed
 _WhoT = TypeVar("_WhoT", PersonId, LabId)
 
 
-@dataclass(slots=True, eq=False)
-class MemberRow:
+class MemberRow(msgspec.Struct, eq=False):
     """One machine: its newest signed presence and what we think of it."""
 
     member: Member
@@ -45,7 +46,7 @@ class MemberRow:
     """The presence as it came, to be passed on."""
     size: int
     """Bytes of `sealed` on the wire."""
-    accusers: list[PeerId] = field(default_factory=list)
+    accusers: list[PeerId] = msgspec.field(default_factory=list)
     """Who has called this incarnation suspect, first one first."""
     suspect_since_s: float = 0.0
     """When the first of them came, on our clock; counts while the member is SUSPECT."""

@@ -1,10 +1,11 @@
 """The membership view: what the rest of the node reads. Plain values, no behaviour."""
 
 from bisect import bisect_left
-from dataclasses import dataclass
 from enum import IntEnum
 from operator import attrgetter
 from typing import Final
+
+import msgspec
 
 from p2p.ids import LabId, PeerId, PersonId
 
@@ -28,8 +29,7 @@ GONE: Final = (Liveness.DEAD, Liveness.LEFT)
 """Not here any more, as far as anybody knows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(msgspec.Struct, frozen=True):
     """One machine as the swarm knows it."""
 
     peer: PeerId
@@ -53,16 +53,14 @@ class Member:
         return not self.roles or role in self.roles
 
 
-@dataclass(frozen=True, slots=True)
-class MemberChanged:
+class MemberChanged(msgspec.Struct, frozen=True):
     """Told to listeners whenever a member's liveness or addresses change."""
 
     member: Member
     before: Liveness | None
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(msgspec.Struct, frozen=True):
     """Everybody we know, ourselves included, sorted by peer id."""
 
     me: PeerId

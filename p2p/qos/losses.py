@@ -6,11 +6,11 @@ costs two to five per cent. So cubic carries bulk until packets are lost that no
 """
 
 from collections import deque
-from dataclasses import dataclass
+
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class LossConfig:
+class LossConfig(msgspec.Struct, frozen=True):
     """When losses are nobody's fault."""
 
     # A queue of this length may have overflowed; on a shorter one only the smallest buffers do.

@@ -15,8 +15,9 @@ Source of the round robin: Shreedhar and Varghese, SIGCOMM 1995.
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Final
+
+import msgspec
 
 from p2p.ids import BULK, TrafficClass
 from p2p.limits import OUTBOX_BYTES_MAX, OUTBOX_FRAMES_MAX, SLICE_BYTES_MAX, WAITS_BYTES_MIN
@@ -24,8 +25,7 @@ from p2p.limits import OUTBOX_BYTES_MAX, OUTBOX_FRAMES_MAX, SLICE_BYTES_MAX, WAI
 _CLASSES: Final = tuple(TrafficClass)
 
 
-@dataclass(frozen=True, slots=True)
-class SchedulerConfig:
+class SchedulerConfig(msgspec.Struct, frozen=True):
     """Bounds and shares of one peer's queues."""
 
     frames_max: int = OUTBOX_FRAMES_MAX
@@ -53,8 +53,7 @@ class SchedulerConfig:
             raise ValueError("bounds must be positive")
 
 
-@dataclass(slots=True)
-class _QueuedFrame:
+class _QueuedFrame(msgspec.Struct):
     data: memoryview
     """The whole frame."""
     expires_s: float
@@ -69,8 +68,7 @@ class _QueuedFrame:
         return len(self.data) - self.sent
 
 
-@dataclass(frozen=True, slots=True)
-class Slice:
+class Slice(msgspec.Struct, frozen=True):
     """Bytes to write now on the stream of a class."""
 
     traffic_class: TrafficClass
@@ -79,8 +77,7 @@ class Slice:
     """True when this completes a frame."""
 
 
-@dataclass(frozen=True, slots=True)
-class ClassStats:
+class ClassStats(msgspec.Struct, frozen=True):
     """One class of one peer, or of several added up; counters since the start."""
 
     sent_frames: int = 0
@@ -101,9 +98,8 @@ class ClassStats:
         )
 
 
-@dataclass(slots=True)
-class _ClassQueue:
-    items: deque[_QueuedFrame] = field(default_factory=deque)
+class _ClassQueue(msgspec.Struct):
+    items: deque[_QueuedFrame] = msgspec.field(default_factory=deque)
     """The oldest first; no other may have begun to leave."""
     bytes: int = 0
     """What is left to send of all `items`."""

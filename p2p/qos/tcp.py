@@ -7,8 +7,9 @@ Source: include/uapi/linux/tcp.h (struct tcp_info), tcp(7).
 import socket
 import struct
 import sys
-from dataclasses import dataclass
 from typing import Final, Protocol
+
+import msgspec
 
 _IS_LINUX: Final = sys.platform == "linux"
 _TCP_INFO, _TCP_CONGESTION = 11, 13
@@ -32,8 +33,7 @@ class Socket(Protocol):
     def setsockopt(self, level: int, option: int, value: int | bytes, /) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class TcpFacts:
+class TcpFacts(msgspec.Struct, frozen=True):
     """One connection now."""
 
     rtt_s: float

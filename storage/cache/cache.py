@@ -5,9 +5,9 @@ that somebody else has read.
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import TypeAlias
 
+import msgspec
 import trio
 from blake3 import blake3
 
@@ -21,8 +21,7 @@ ENTRY_BYTES = 256
 """What an entry costs besides its bytes: keeps the number of empty segments bounded, too."""
 
 
-@dataclass(frozen=True, slots=True)
-class CacheStats:
+class CacheStats(msgspec.Struct, frozen=True):
     """Hits and misses since the start, and what is kept now."""
 
     hits: int
@@ -34,9 +33,8 @@ class CacheStats:
     entries: int
 
 
-@dataclass(slots=True)
-class _Load:
-    done: trio.Event = field(default_factory=trio.Event)
+class _Load(msgspec.Struct):
+    done: trio.Event = msgspec.field(default_factory=trio.Event)
     plain: bytes | None = None
     """None when it failed: whoever waited tries again."""
 

@@ -7,8 +7,9 @@ https://dl.acm.org/doi/10.1145/3600006.3613147
 """
 
 from collections.abc import Hashable
-from dataclasses import dataclass, field
 from typing import Generic, TypeVar
+
+import msgspec
 
 KeyT = TypeVar("KeyT", bound=Hashable)
 
@@ -19,19 +20,17 @@ USES_MAX = 3
 """Uses are counted up to this: an entry survives so many rounds of the main queue."""
 
 
-@dataclass(slots=True)
-class _CachedSize:
+class _CachedSize(msgspec.Struct):
     size: int
     """In bytes."""
     uses: int = 0
     """Counted since it came, up to USES_MAX; each round of the main queue takes one away."""
 
 
-@dataclass(slots=True)
-class _Fifo(Generic[KeyT]):
+class _Fifo(msgspec.Struct, Generic[KeyT]):
     """Entries in the order they came."""
 
-    entries: dict[KeyT, _CachedSize] = field(default_factory=dict)
+    entries: dict[KeyT, _CachedSize] = msgspec.field(default_factory=dict)
     bytes: int = 0
     """Of all entries."""
 

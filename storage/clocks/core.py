@@ -6,8 +6,9 @@ AdmissionBook's to say, of those connected: there a doubt stops nothing but one 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 from p2p.ids import PeerId
 from p2p.limits import CLOCK_SKEW_MAX_MS
@@ -26,8 +27,7 @@ class ClockStanding(StrEnum):
     """More than half agree with one another and not with us."""
 
 
-@dataclass(frozen=True, slots=True)
-class ClockVerdict:
+class ClockVerdict(msgspec.Struct, frozen=True):
     """What a round of questions has shown."""
 
     standing: ClockStanding

@@ -1,9 +1,9 @@
 """Asks others for the time, now and then and whenever it matters, and says whether ours counts."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
 import trio
 
 from p2p.effects import Rng
@@ -26,15 +26,14 @@ FRESH_S: Final = 90.0
 """What was learnt this long ago counts no more."""
 
 
-@dataclass(slots=True)
-class ClockWatch:
+class ClockWatch(msgspec.Struct):
     """The wall clock of this machine, as far as others agree with it."""
 
     rpc: Rpc
     members: Members
     wall_ms: Callable[[], int]
     rng: Rng
-    verdict: ClockVerdict = field(default_factory=lambda: ClockVerdict(ClockStanding.ALONE))
+    verdict: ClockVerdict = msgspec.field(default_factory=lambda: ClockVerdict(ClockStanding.ALONE))
     """Of the last round of questions."""
     _asked_s: float = 0.0
     """When that round had ended (monotonic)."""

@@ -5,13 +5,12 @@ frees the interpreter lock, so call it from a worker thread.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+import msgspec
 import zfec
 
 
-@dataclass(frozen=True, slots=True)
-class Code:
+class Code(msgspec.Struct, frozen=True):
     """Any `k` of `n` shards give the data back; k = 1 means full copies."""
 
     k: int

@@ -1,10 +1,10 @@
 """A write that waits for its group commit."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Generic, TypeVar
 
+import msgspec
 import outcome
 import trio
 
@@ -14,12 +14,11 @@ from storage.errors import StoreFailedError
 ResultT = TypeVar("ResultT")
 
 
-@dataclass(slots=True, eq=False)
-class QueuedWrite(Generic[ResultT]):
+class QueuedWrite(msgspec.Struct, Generic[ResultT], eq=False):
     """One `transact`: what to run, and what came of it once `done` is set."""
 
     apply: Callable[[WriteView], ResultT]
-    done: trio.Event = field(default_factory=trio.Event)
+    done: trio.Event = msgspec.field(default_factory=trio.Event)
     result: outcome.Outcome[ResultT] | None = None
     may_use_reserve: bool = False
     """It frees more than it writes: in memory it goes where nothing else does."""

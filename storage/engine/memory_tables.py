@@ -2,9 +2,9 @@
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import msgspec
 import trio
 
 from storage.engine.entries import QueuedWrite
@@ -14,12 +14,11 @@ from storage.errors import StoreFailedError, StoreFullError
 ResultT = TypeVar("ResultT")
 
 
-@dataclass(slots=True)
-class _Table:
+class _Table(msgspec.Struct):
     """One table: a dict for look-ups, its keys in order for scans."""
 
-    rows: dict[bytes, bytes] = field(default_factory=dict)
-    keys: list[bytes] = field(default_factory=list)
+    rows: dict[bytes, bytes] = msgspec.field(default_factory=dict)
+    keys: list[bytes] = msgspec.field(default_factory=list)
 
     def set(self, key: bytes, value: bytes | None) -> None:
         if value is None:

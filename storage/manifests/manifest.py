@@ -4,8 +4,7 @@ An object of more than PAGE_SEGMENTS segments has its segments in pages, which a
 manifest by their own BLAKE3. A manifest is public to those who know the address: it holds no key.
 """
 
-from dataclasses import dataclass
-
+import msgspec
 from blake3 import blake3
 
 from p2p.errors import WireError
@@ -93,8 +92,7 @@ class Manifest(Record, frozen=True):
         return roots * self.n if self.k == 1 else roots
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(msgspec.Struct, frozen=True):
     """A manifest ready to be stored: its bytes, and those of its pages, by address."""
 
     manifest: Manifest

@@ -1,8 +1,8 @@
 """How a segment stands in the pool as it is now: whatever is said of an object goes by this."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
+import msgspec
 import trio
 
 from p2p.ids import PeerId
@@ -24,8 +24,7 @@ class NoPatience:
         return 0.0
 
 
-@dataclass(slots=True)
-class SegmentJudge:
+class SegmentJudge(msgspec.Struct):
     """Knows who lives, and how long the others are waited for."""
 
     pool: Pool

@@ -5,10 +5,10 @@ that is not cached touches only the 16 KiB leaves it lies in.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
+import msgspec
 import trio
 
 from storage.coding.cipher import unseal, unseal_part
@@ -34,12 +34,11 @@ class SegmentReads(Protocol):
     ) -> bytes: ...
 
 
-@dataclass(slots=True)
-class _ComingSegment:
+class _ComingSegment(msgspec.Struct):
     """A segment on its way."""
 
-    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
-    done: trio.Event = field(default_factory=trio.Event)
+    scope: trio.CancelScope = msgspec.field(default_factory=trio.CancelScope)
+    done: trio.Event = msgspec.field(default_factory=trio.Event)
     plain: bytes = b""
     failure: StorageError | None = None
 

@@ -1,9 +1,9 @@
 """How objects stand: one by asking its holders, all of ours by what is known of the machines."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
 import trio
 
 from p2p.ids import PeerId
@@ -113,8 +113,7 @@ def _thought(parts: StorageParts, places: Sequence[Placed]) -> set[tuple[int, in
     }
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectTrouble:
+class ObjectTrouble(msgspec.Struct, frozen=True):
     """One of our objects is not whole, or is whole again."""
 
     address: Address
@@ -136,20 +135,18 @@ class ObjectTrouble:
     """Machines that held some of it, and were removed from the network."""
 
 
-@dataclass(slots=True)
-class _Standing:
+class _Standing(msgspec.Struct):
     """What one look at an object found."""
 
     health: ObjectHealth = ObjectHealth.WHOLE
-    away: dict[PeerId, None] = field(default_factory=dict)
+    away: dict[PeerId, None] = msgspec.field(default_factory=dict)
     until_s: float = 0.0
     """When the last of the silent holders counts as lost, on our clock."""
-    removed: dict[PeerId, None] = field(default_factory=dict)
+    removed: dict[PeerId, None] = msgspec.field(default_factory=dict)
     """Holders that nobody waits for."""
 
 
-@dataclass(slots=True)
-class OwnObjects:
+class OwnObjects(msgspec.Struct):
     """Looks after ours: which of them cannot be read now, and which lack copies."""
 
     parts: StorageParts
@@ -157,7 +154,7 @@ class OwnObjects:
     is_given_up: Callable[[Address, KeyRow], Awaitable[bool]]
     """Whether somebody who may has given up an object of ours that cannot be read."""
     judge: SegmentJudge
-    troubles: dict[Address, ObjectTrouble] = field(default_factory=dict)
+    troubles: dict[Address, ObjectTrouble] = msgspec.field(default_factory=dict)
     """Those that are not whole."""
     on_change: Callable[[ObjectTrouble], None] = lambda trouble: None
     """Told of each whose health has changed."""

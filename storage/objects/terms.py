@@ -1,6 +1,6 @@
 """Whose a put is, and what is said with everything that is kept of it."""
 
-from dataclasses import dataclass
+import msgspec
 
 from p2p.ids import LabId, PersonId
 from storage.config import StorageConfig
@@ -9,8 +9,7 @@ from storage.messages import LeaseTerms
 from storage.rights import Right
 
 
-@dataclass(frozen=True, slots=True)
-class PutTerms:
+class PutTerms(msgspec.Struct, frozen=True):
     """Of one put, from its begin to its end."""
 
     lease: LeaseId

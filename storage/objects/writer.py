@@ -8,8 +8,8 @@ in any other way its holds are given up, or end by themselves.
 
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing
-from dataclasses import dataclass, field
 
+import msgspec
 import trio
 
 from p2p.ids import PeerId
@@ -35,8 +35,7 @@ TOLD_AGAIN_S = (1.0, 10.0, 60.0, 600.0)
 """Waits before a manifest is offered again; later the renewal of leases does the rest."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(msgspec.Struct, frozen=True):
     """A committed object."""
 
     receipt: PutReceipt
@@ -45,15 +44,14 @@ class Stored:
     """When its leases end unless they are renewed (wall clock)."""
 
 
-@dataclass(slots=True)
-class _Flight:
+class _Flight(msgspec.Struct):
     """The segments under way: their number, the first failure, a bell for changes."""
 
-    scopes: list[trio.CancelScope] = field(default_factory=list)
+    scopes: list[trio.CancelScope] = msgspec.field(default_factory=list)
     """One for each, to stop it."""
     count: int = 0
     failure: StorageError | None = None
-    changed: trio.Event = field(default_factory=trio.Event)
+    changed: trio.Event = msgspec.field(default_factory=trio.Event)
     """Set with the next change; another one after that."""
 
     async def until_below(self, count: int) -> None:

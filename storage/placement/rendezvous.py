@@ -8,9 +8,9 @@ in holder records. Source: Thaler and Ravishankar 1998; weights by -w / ln(h), S
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 
+import msgspec
 from blake3 import blake3
 
 from p2p.ids import LabId, PeerId, PersonId
@@ -23,8 +23,7 @@ PERSON_SHARE = 4
 _UNKNOWN = PersonId("")
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True):
     """A machine that may be given something to keep."""
 
     peer: PeerId
@@ -42,8 +41,7 @@ class Candidate:
         return self.owner or self.peer
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """How an object is coded in a pool of some size."""
 
     k: int

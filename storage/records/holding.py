@@ -6,8 +6,9 @@ sequence replaces a lower one, if its signer had a say in the old one: its signe
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, TypeAlias
+
+import msgspec
 
 from p2p.errors import WireError
 from p2p.ids import NetworkId, PeerId
@@ -53,8 +54,7 @@ class HolderRecord(Record, frozen=True):
     """Address of the roots of added shards; empty for none, and for copies, which have one root."""
 
 
-@dataclass(frozen=True, slots=True)
-class Holding:
+class Holding(msgspec.Struct, frozen=True):
     """A verified holder record, unpacked."""
 
     address: Address

@@ -7,7 +7,8 @@ of their own, kept like a page of the manifest and named by the signed record.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from p2p.errors import WireError
 from p2p.ids import PeerId
@@ -29,8 +30,7 @@ class MoreRoots(Record, frozen=True):
     segments: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(msgspec.Struct, frozen=True):
     """One segment: its shards by root, and who holds each."""
 
     ref: SegmentRef

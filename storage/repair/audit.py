@@ -3,7 +3,7 @@
 They are asked by hash only; an answer is a holder's word. Proof by random leaves is not asked for.
 """
 
-from dataclasses import dataclass
+import msgspec
 
 from p2p.ids import PeerId
 from storage.errors import (
@@ -20,8 +20,7 @@ from storage.transfer.client import Transfer
 from storage.transfer.lookup import Catalog
 
 
-@dataclass(slots=True)
-class Auditor:
+class Auditor(msgspec.Struct):
     """Asks holders, and takes out of the record what they have lost."""
 
     pool: Pool

@@ -1,11 +1,11 @@
 """How many bytes repair may move: so that mending much at once leaves the line to others."""
 
 import math
-from dataclasses import dataclass
+
+import msgspec
 
 
-@dataclass(slots=True)
-class ByteBudget:
+class ByteBudget(msgspec.Struct):
     """Fills with time; a job may overdraw it, the next one then waits."""
 
     bytes_per_s: float

@@ -1,8 +1,9 @@
 """Settings of repair, with the reasons for their values. Times in seconds."""
 
 import math
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from storage.config import DOWN_AFTER_S, REPAIR_BYTES_PER_S
 
@@ -30,8 +31,7 @@ def repair_at(k: int, n: int) -> int:
     return min(n - 1, k + math.ceil((n - k) * 5 / 8))
 
 
-@dataclass(frozen=True, slots=True)
-class RepairConfig:
+class RepairConfig(msgspec.Struct, frozen=True):
     """When repair acts, and how much it may move."""
 
     bytes_per_s: float = REPAIR_BYTES_PER_S

@@ -1,8 +1,8 @@
 """What was given up while we were away: learnt from those who heard, and freed here."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 
+import msgspec
 import trio
 
 from p2p.effects import Rng
@@ -23,8 +23,7 @@ from storage.transfer.client import Transfer
 from storage.transfer.lookup import ASKED_BY_DICE, LATE_S, Catalog
 
 
-@dataclass(slots=True)
-class DroppedElsewhere:
+class DroppedElsewhere(msgspec.Struct):
     """Asks for tombstones of what we keep."""
 
     pool: Pool

@@ -9,8 +9,9 @@ both back. In doubt it stays until its lease ends.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from p2p.ids import PeerId
 from storage.errors import HolderFailedError, ManifestError, ObjectUnknownError, StoreFullError
@@ -31,8 +32,7 @@ _MISSING: Final = ("missing", REMOVED)
 """What those say who answer, and have no such manifest."""
 
 
-@dataclass(slots=True)
-class Leftovers:
+class Leftovers(msgspec.Struct):
     """Frees what we keep of an object of which all its holders say that they have nothing."""
 
     pool: Pool

@@ -1,8 +1,8 @@
 """One repair: from k shards of a segment to shards on new holders and a record that says so."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
+import msgspec
 import trio
 
 from p2p.ids import PeerId, TrafficClass
@@ -31,8 +31,7 @@ from storage.transfer.push import Pusher, PushOrder
 Row = tuple[PeerId | None, ...]
 
 
-@dataclass(slots=True)
-class Mender:
+class Mender(msgspec.Struct):
     """Does what a Mend order says, one segment in memory at a time."""
 
     config: StorageConfig
@@ -184,8 +183,7 @@ class Mender:
         return peer is not None and self.pool.is_alive(peer)
 
 
-@dataclass(slots=True)
-class _Work:
+class _Work(msgspec.Struct):
     """A segment while it is mended: the shards it has and who holds them."""
 
     ref: SegmentRef

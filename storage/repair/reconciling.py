@@ -6,8 +6,7 @@ one came back                  asked for what its disk has of the pages that we 
 now and then                   the holders of what lacks shards, and of which we have none
 """
 
-from dataclasses import dataclass, field
-
+import msgspec
 import trio
 
 from p2p.effects import Rng
@@ -21,8 +20,7 @@ from storage.repair.leftovers import Leftovers
 from storage.repair.replaced import ReplacedRecords
 
 
-@dataclass(slots=True)
-class Reconciler:
+class Reconciler(msgspec.Struct):
     """Knows who came back, and when to ask whom."""
 
     config: RepairConfig
@@ -34,11 +32,11 @@ class Reconciler:
     replaced: ReplacedRecords
     leftovers: Leftovers
     rng: Rng
-    _missed: dict[PeerId, None] = field(default_factory=dict)
+    _missed: dict[PeerId, None] = msgspec.field(default_factory=dict)
     """Who came back since we last compared records."""
-    _returned: dict[PeerId, None] = field(default_factory=dict)
+    _returned: dict[PeerId, None] = msgspec.field(default_factory=dict)
     """Who came back since we last asked such for what their disks have."""
-    _has_returned: trio.Event = field(default_factory=trio.Event)
+    _has_returned: trio.Event = msgspec.field(default_factory=trio.Event)
     """Set when there are any; replaced before they are asked."""
 
     def came_back(self, peer: PeerId) -> None:

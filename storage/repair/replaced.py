@@ -1,7 +1,6 @@
 """Records that took the place of ours while we were away: adopted, or what we keep is freed."""
 
-from dataclasses import dataclass
-
+import msgspec
 import trio
 
 from p2p.effects import Rng
@@ -18,8 +17,7 @@ from storage.repair.surplus import Surplus
 from storage.transfer.lookup import Catalog
 
 
-@dataclass(slots=True)
-class ReplacedRecords:
+class ReplacedRecords(msgspec.Struct):
     """Asks whether the records kept here still count, and acts upon those that do not.
 
     A home keeps manifest and record of what it holds nothing of: only its shards are freed.

@@ -8,8 +8,8 @@ records; what it holds beyond them is freed once the others have enough without 
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
+import msgspec
 import trio
 
 from p2p.effects import Rng, Send
@@ -35,8 +35,7 @@ from storage.repair.watch import RecordWatch
 from storage.transfer.parts import StorageParts
 
 
-@dataclass(frozen=True, slots=True)
-class RepairStats:
+class RepairStats(msgspec.Struct, frozen=True):
     """Counted since the start, and how it stands now."""
 
     repairs_done: int

@@ -6,8 +6,9 @@ without us and without any two persons of those who say so. In doubt it stays un
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from p2p.effects import Rng
 from p2p.ids import PeerId
@@ -29,8 +30,7 @@ SHOWN: Final = 3
 """Of the shards somebody keeps in our place so many are looked into, one leaf of each."""
 
 
-@dataclass(slots=True)
-class Surplus:
+class Surplus(msgspec.Struct):
     """Judges what we keep by what others have."""
 
     pool: Pool

@@ -2,8 +2,8 @@
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
+import msgspec
 import trio
 
 from p2p.ids import PeerId
@@ -19,8 +19,7 @@ from storage.records.holding import Holding, fits
 from storage.repair.events import Event, HomesAre, LookDue, Mend, PageGone, PageIs, PageKey
 
 
-@dataclass(slots=True)
-class RecordWatch:
+class RecordWatch(msgspec.Struct):
     """Reads every record once, then those that were touched."""
 
     holders: HolderBook
@@ -33,7 +32,7 @@ class RecordWatch:
     """Between two looks at what was touched."""
     _homes: tuple[PeerId, ...] = ()
     """As the core was told last."""
-    _just_touched: deque[PageKey] = field(default_factory=deque)
+    _just_touched: deque[PageKey] = msgspec.field(default_factory=deque)
     """Pages of the last look, which the next reads once more."""
 
     async def run(self) -> None:

@@ -1,13 +1,13 @@
 """A page whose record is here: when we shall act on it, and what its segments lack."""
 
 import math
-from dataclasses import dataclass
+
+import msgspec
 
 from storage.records.holding import Rows
 
 
-@dataclass(slots=True)
-class WatchedPage:
+class WatchedPage(msgspec.Struct):
     """What we know of a page and when we shall act on it."""
 
     k: int
@@ -41,8 +41,7 @@ class WatchedPage:
     """A job for it is under way."""
 
 
-@dataclass(frozen=True, slots=True)
-class Damage:
+class Damage(msgspec.Struct, frozen=True):
     """A segment with shards to rebuild."""
 
     segment: int

@@ -6,9 +6,9 @@ to catch and always know whom to try next. A question to ourselves does not leav
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TypeVar
 
+import msgspec
 import trio
 
 from p2p.errors import (
@@ -44,8 +44,7 @@ from storage.records.holding import Holding
 ReplyT = TypeVar("ReplyT", bound=Message)
 
 
-@dataclass(frozen=True, slots=True)
-class ShardReceipt:
+class ShardReceipt(msgspec.Struct, frozen=True):
     """A verified receipt: the holder has the shard on its disk and said so in writing."""
 
     holder: PeerId

@@ -1,9 +1,9 @@
 """Any k of the n shards of a segment, from whoever gives them soonest."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 
+import msgspec
 import trio
 
 from p2p.ids import PeerId, TrafficClass
@@ -22,8 +22,7 @@ FOR_GOOD = frozenset({"missing", "lied", "corrupt", "unknown"})
 """Failures that asking again does not mend."""
 
 
-@dataclass(frozen=True, slots=True)
-class SegmentSources:
+class SegmentSources(msgspec.Struct, frozen=True):
     """One segment as a fetcher sees it: what to get and who is said to have it."""
 
     k: int

@@ -1,7 +1,8 @@
 """What objects are put, read and mended with."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from p2p.ids import LabId, PersonId
 from p2p.workers import Workers
@@ -17,8 +18,7 @@ from storage.transfer.lookup import Catalog
 from storage.transfer.push import Pusher
 
 
-@dataclass(frozen=True, slots=True)
-class StorageParts:
+class StorageParts(msgspec.Struct, frozen=True):
     """One node's means of storage, joined in storage/service.py."""
 
     config: StorageConfig

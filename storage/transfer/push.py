@@ -1,8 +1,8 @@
 """Shards to their holders: in parallel, a replacement for each that refuses, stalls or dies."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
+import msgspec
 import trio
 
 from p2p.ids import PeerId, TrafficClass
@@ -15,8 +15,7 @@ from storage.transfer.client import Transfer
 from storage.transfer.rates import Rates
 
 
-@dataclass(frozen=True, slots=True)
-class PushOrder:
+class PushOrder(msgspec.Struct, frozen=True):
     """What to place where. One order is one segment, or the shards a repair made anew."""
 
     shards: Sequence[tuple[ShardRoot, bytes]]
@@ -33,27 +32,25 @@ class PushOrder:
     others lend, too."""
 
 
-@dataclass(slots=True)
-class PushOutcomes:
+class PushOutcomes(msgspec.Struct):
     """What many pushes of one put learn about machines."""
 
-    failed: dict[PeerId, str] = field(default_factory=dict)
+    failed: dict[PeerId, str] = msgspec.field(default_factory=dict)
     """Machines not to be tried again, with the code of their failure."""
-    asked: dict[PeerId, None] = field(default_factory=dict)
+    asked: dict[PeerId, None] = msgspec.field(default_factory=dict)
     """Everybody who may have something now, in the order asked."""
 
 
-@dataclass(slots=True)
-class _Segment:
+class _Segment(msgspec.Struct):
     order: PushOrder
     log: PushOutcomes
-    chosen: dict[PeerId, Candidate] = field(default_factory=dict)
+    chosen: dict[PeerId, Candidate] = msgspec.field(default_factory=dict)
     """Everybody who has, or is being given, a shard of this segment."""
-    holders: dict[int, PeerId] = field(default_factory=dict)
+    holders: dict[int, PeerId] = msgspec.field(default_factory=dict)
     """By number of the shard: who has it, and said so by a receipt."""
     open_shards: int = 0
     """Those for which homes are still being tried."""
-    wake: trio.Event = field(default_factory=trio.Event)
+    wake: trio.Event = msgspec.field(default_factory=trio.Event)
     """Set when that becomes fewer; another one for each wait."""
 
     def next_home(self, count: int = 1) -> list[Candidate]:

@@ -1,9 +1,9 @@
 """Enough answers from many possible sources: in parallel, hedged, never stopped by a bad one."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+import msgspec
 import trio
 
 from storage.errors import HolderFailedError
@@ -11,20 +11,18 @@ from storage.errors import HolderFailedError
 ResultT = TypeVar("ResultT")
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt(Generic[ResultT]):
+class Attempt(msgspec.Struct, Generic[ResultT], frozen=True):
     """One way to get the thing numbered `key`; several ways may have the same key."""
 
     key: int
     ask: Callable[[], Awaitable[ResultT]]
 
 
-@dataclass(slots=True)
-class Answers(Generic[ResultT]):
+class Answers(msgspec.Struct, Generic[ResultT]):
     """What came, by key, and who failed us meanwhile."""
 
-    results: dict[int, ResultT] = field(default_factory=dict)
-    failures: list[HolderFailedError] = field(default_factory=list)
+    results: dict[int, ResultT] = msgspec.field(default_factory=dict)
+    failures: list[HolderFailedError] = msgspec.field(default_factory=list)
 
 
 async def any_of(
@@ -50,14 +48,13 @@ async def any_of(
     return race.answers
 
 
-@dataclass(slots=True)
-class _HedgedRace(Generic[ResultT]):
+class _HedgedRace(msgspec.Struct, Generic[ResultT]):
     attempts: list[Attempt[ResultT]]
     """Not begun yet, the most promising first."""
-    answers: Answers[ResultT] = field(default_factory=Answers)
+    answers: Answers[ResultT] = msgspec.field(default_factory=Answers)
     running: int = 0
     """Attempts under way."""
-    wake: trio.Event = field(default_factory=trio.Event)
+    wake: trio.Event = msgspec.field(default_factory=trio.Event)
     """Set when one has ended; another one for each wait."""
 
     def start(self, nursery: trio.Nursery, count: int) -> None:

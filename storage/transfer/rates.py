@@ -1,7 +1,8 @@
 """How fast each holder was lately: whom to ask first, and when to stop waiting for one."""
 
 from collections import deque
-from dataclasses import dataclass, field
+
+import msgspec
 
 from p2p.ids import PeerId
 from storage.limits import SAMPLES_KEPT
@@ -12,19 +13,18 @@ FAILED_S = 30.0
 MIB = 1024 * 1024
 
 
-@dataclass(slots=True)
-class Rates:
+class Rates(msgspec.Struct):
     """Seconds per MiB by holder, and the recent durations of all. `now_s` is monotonic."""
 
     hedge_s_default: float
     """Patience as long as too few answers came to tell."""
     hedge_s_max: float
     """Never longer than that, however late answers are."""
-    _s_per_mib: dict[PeerId, float] = field(default_factory=dict)
+    _s_per_mib: dict[PeerId, float] = msgspec.field(default_factory=dict)
     """Smoothed."""
-    _failed_s: dict[PeerId, float] = field(default_factory=dict)
+    _failed_s: dict[PeerId, float] = msgspec.field(default_factory=dict)
     """When it failed last; gone when it has worked again."""
-    _durations_s: deque[float] = field(default_factory=lambda: deque(maxlen=SAMPLES_KEPT))
+    _durations_s: deque[float] = msgspec.field(default_factory=lambda: deque(maxlen=SAMPLES_KEPT))
     """Of the last answers, whosever they were."""
 
     def worked(self, peer: PeerId, length: int, seconds: float) -> None:

@@ -1,7 +1,8 @@
 """What a shard takes on a disk, and where it lies. Pure."""
 
 import struct
-from dataclasses import dataclass
+
+import msgspec
 
 from storage.coding.merkle import HASH_BYTES
 from storage.limits import BLOCK_BYTES, INLINE_SHARD_BYTES, LEAF_BYTES
@@ -16,8 +17,7 @@ INLINE_OVERHEAD_BYTES = 128
 """Keys, hashes and page headers of the two records of an inline shard."""
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
+class Location(msgspec.Struct, frozen=True):
     """Where a shard of `length` bytes lies; file 0 is the tables themselves."""
 
     file: int

@@ -6,13 +6,13 @@ cannot punch, freed places are used again, first fit.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from storage.limits import SEGMENT_FILE_BYTES
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Extent:
+class Extent(msgspec.Struct, frozen=True, order=True):
     """A part of a volume."""
 
     file: int
@@ -24,8 +24,7 @@ class Extent:
         return self.offset + self.size
 
 
-@dataclass(slots=True)
-class _File:
+class _File(msgspec.Struct):
     end: int = 0
     """Where the next shard would go."""
     taken: int = 0

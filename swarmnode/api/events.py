@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
 
 import msgspec
 import trio
@@ -18,8 +17,7 @@ from swarmnode.market.explain import EventsMissed, TaskEvent
 from swarmnode.tasks.ids import TaskId
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(msgspec.Struct, frozen=True):
     """`number` grows by one with every event of this life of the node."""
 
     number: int

@@ -4,7 +4,6 @@ Source: https://spec.openapis.org/oas/v3.1.0
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -61,8 +60,7 @@ ANY_OBJECT: Final = dict[str, Any]
 """Whatever object JSON can say: msgspec describes `Any` as that."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """What one operation takes and gives; a text instead of a type is a media type of its own."""
 
     gives: object

@@ -6,8 +6,9 @@ missing all the same, listeners pause (p2p/accepting.py) and files fail with a t
 """
 
 import resource
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from p2p.limits import PEERS_MAX, PENDING_MAX
 from swarmnode.errors import ConfigError
@@ -23,8 +24,7 @@ _SHARE: Final = 8
 """Of the limit: API on two listeners, peers with two connections each, newcomers: 5 of 8 parts."""
 
 
-@dataclass(frozen=True, slots=True)
-class DescriptorShares:
+class DescriptorShares(msgspec.Struct, frozen=True):
     """The most that each kind of connection may take."""
 
     api: int

@@ -3,8 +3,9 @@
 import os
 import random
 import time
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from p2p.errors import AdmissionError, IdentityError
 from p2p.host.admission.exchange import OpenNetworkAdmission, TokenAdmission
@@ -36,8 +37,7 @@ from swarmnode.sdk import ctx
 from swarmnode.settings import GIB
 
 
-@dataclass(frozen=True, slots=True)
-class Real:
+class Real(msgspec.Struct, frozen=True):
     """What a Node is built from on a machine."""
 
     edges: Edges

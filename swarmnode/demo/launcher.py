@@ -13,9 +13,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+
+import msgspec
 
 from p2p.identity.issue import DAY_MS, Grant, Names
 from swarmnode.cli.client import ApiError, Client, NodeUnreachableError
@@ -32,8 +33,7 @@ STOP_S = 10.0
 _DAEMON = (sys.executable, "-m", "swarmnode.daemon")
 
 
-@dataclass(slots=True)
-class LocalNode:
+class LocalNode(msgspec.Struct):
     """One node: its home, its process, its API."""
 
     name: str
@@ -62,18 +62,17 @@ class LocalNode:
         )
 
 
-@dataclass(slots=True)
-class LocalSwarm:
+class LocalSwarm(msgspec.Struct):
     """Founds a network under `root` and runs its nodes."""
 
     root: Path
     profile: str = "test"
-    environ: dict[str, str] = field(default_factory=dict)
-    nodes: list[LocalNode] = field(default_factory=list)
+    environ: dict[str, str] = msgspec.field(default_factory=dict)
+    nodes: list[LocalNode] = msgspec.field(default_factory=list)
     keep: bool = False
     own_people: bool = False
     """Each node is another person's, all of one lab; else all are the founder's."""
-    _groups: list[str] = field(default_factory=list)
+    _groups: list[str] = msgspec.field(default_factory=list)
     """Control groups of every task that ran here; they must be gone in the end."""
 
     def add(self, name: str, address: str = "127.0.0.1", **settings: str) -> LocalNode:

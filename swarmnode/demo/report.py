@@ -7,8 +7,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Final, TypeVar
+
+import msgspec
 
 from swarmnode.cli.client import Document
 
@@ -20,24 +21,22 @@ class StepFailedError(Exception):
     """What was observed is not what the step promises."""
 
 
-@dataclass(slots=True)
-class StepResult:
+class StepResult(msgspec.Struct):
     """One step: what it measured, how long it took, why it failed."""
 
     name: str
     passed: bool = False
     seconds: float = 0.0
-    measured: dict[str, object] = field(default_factory=dict)
+    measured: dict[str, object] = msgspec.field(default_factory=dict)
     problem: str = ""
 
 
-@dataclass(slots=True)
-class DemoReport:
+class DemoReport(msgspec.Struct):
     """Collects steps; prints them as they end unless the output is JSON."""
 
     total: int
     as_json: bool
-    results: list[StepResult] = field(default_factory=list)
+    results: list[StepResult] = msgspec.field(default_factory=list)
 
     @contextmanager
     def step(self, name: str) -> Iterator[StepResult]:

@@ -5,8 +5,9 @@ the log. A log that grows for T seconds after its task's end comes to about log2
 """
 
 import math
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from swarmnode.tasks.ids import TaskId
 
@@ -20,8 +21,7 @@ REMEMBERED_S: Final = 600.0
 """A log that has rested so long has come to its end: providers keep theirs for five minutes."""
 
 
-@dataclass(slots=True)
-class _Growing:
+class _Growing(msgspec.Struct):
     """Of a log of which something came after its task's end."""
 
     grown_s: float

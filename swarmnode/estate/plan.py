@@ -2,9 +2,10 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
+
+import msgspec
 
 from storage.errors import CapabilityError
 from storage.facade import Mark, ObjectEntry, ObjectKind
@@ -26,8 +27,7 @@ _ATTEMPT: Final = "attempt/"
 """How names of what a failed attempt left begin: only those go when a later one stands."""
 
 
-@dataclass(frozen=True, slots=True)
-class Heirloom:
+class Heirloom(msgspec.Struct, frozen=True):
     """A file of a task that should come onto the keyring."""
 
     cap: str

@@ -1,7 +1,6 @@
 """One job as its executor knows it, besides what is in its folder."""
 
-from dataclasses import dataclass, field
-
+import msgspec
 import trio
 
 from swarmnode.executor import life
@@ -9,15 +8,14 @@ from swarmnode.executor.job_folder import CrashRecord, JobFolder
 from swarmnode.executor.port import JobExit, JobView
 
 
-@dataclass(slots=True)
-class ExecutorJob:
+class ExecutorJob(msgspec.Struct):
     """From its start, or from when a node found it, until it is forgotten."""
 
     folder: JobFolder
     record: CrashRecord
-    started: trio.Event = field(default_factory=trio.Event)
+    started: trio.Event = msgspec.field(default_factory=trio.Event)
     """Its process runs, or never will: `start` waits for that."""
-    ended: trio.Event = field(default_factory=trio.Event)
+    ended: trio.Event = msgspec.field(default_factory=trio.Event)
     """`exit` is set: no process of it lives."""
     pid: int = 0
     """0 until its shim has said it."""

@@ -15,9 +15,10 @@ import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
+
+import msgspec
 
 from swarmnode.errors import JobDamagedError, JobUnknownError
 from swarmnode.executor.port import JobExit, JobId, JobSpec, Limit
@@ -30,8 +31,7 @@ log = logging.getLogger("swarm")
 _NAME: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{JOB_ID_CHARS_MAX - 1}}}")
 
 
-@dataclass(frozen=True, slots=True)
-class CrashRecord:
+class CrashRecord(msgspec.Struct, frozen=True):
     """What a node needs to find and end a job it knows nothing else about."""
 
     spec: JobSpec
@@ -52,8 +52,7 @@ class CrashRecord:
         return bool(self.uid and self.guard_uid)
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(msgspec.Struct, frozen=True):
     """What the shim wrote once the job ran. Pids are the host's."""
 
     shim: int
@@ -65,7 +64,7 @@ class Started:
 
 def _body_of(record: CrashRecord) -> dict[str, object]:
     """As JSON has it."""
-    spec = asdict(record.spec)
+    spec: dict[str, object] = msgspec.structs.asdict(record.spec)
     spec["must_enforce"] = sorted(record.spec.must_enforce)
     spec["env"] = dict(record.spec.env)
     return {
@@ -98,8 +97,7 @@ def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
-@dataclass(frozen=True, slots=True)
-class JobFolder:
+class JobFolder(msgspec.Struct, frozen=True):
     """Paths and small files of one job. Every method is quick; those that write say fsync."""
 
     path: Path

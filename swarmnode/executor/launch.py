@@ -3,10 +3,11 @@
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from swarmnode.errors import LimitNotEnforceableError
 from swarmnode.executor.cpus import as_list
@@ -52,8 +53,7 @@ def refusal(missing: Iterable[Limit], limits: Mapping[Limit, str]) -> LimitNotEn
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Launcher:
+class Launcher(msgspec.Struct, frozen=True):
     """Everything about this machine that a start needs."""
 
     folder: Path

@@ -7,9 +7,9 @@ A job is one attempt of one task; its id is `<task id>.<fence>`.
 """
 
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NewType, Protocol
 
+import msgspec
 import trio
 
 from swarmnode.tasks.choices import Limit as Limit
@@ -21,8 +21,7 @@ from swarmnode.tree.select import Selection
 JobId = NewType("JobId", str)
 
 
-@dataclass(frozen=True, slots=True)
-class JobSpec:
+class JobSpec(msgspec.Struct, frozen=True):
     """Everything needed to start one job; plain values, written to disk before the start."""
 
     job: JobId
@@ -41,8 +40,7 @@ class JobSpec:
     """Limits the submitter insists on: LimitNotEnforceableError when one cannot be."""
 
 
-@dataclass(frozen=True, slots=True)
-class JobExit:
+class JobExit(msgspec.Struct, frozen=True):
     """How a job ended.
 
     `reason` is exit, signal, oom, wall, disk, log, files, killed, lease, lost or node-fault.
@@ -56,8 +54,7 @@ class JobExit:
     enforced: tuple[Limit, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class JobView:
+class JobView(msgspec.Struct, frozen=True):
     """A job as the executor knows it now; `exit` is None while it runs."""
 
     job: JobId
@@ -70,8 +67,7 @@ class JobView:
     """How often it did since, each time soon after it had begun."""
 
 
-@dataclass(frozen=True, slots=True)
-class FileStat:
+class FileStat(msgspec.Struct, frozen=True):
     """A regular file in a job's work folder; `name` is relative, as swarmnode.tree.names has it."""
 
     name: str

@@ -4,9 +4,12 @@ import difflib
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import Field, dataclass, field, fields, replace
+from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any, Final
+
+import msgspec
+from msgspec.structs import replace
 
 from swarmnode.errors import ConfigError
 from swarmnode.home.config import PROFILES, SECTIONS, Config, EnvSection, fault_of
@@ -18,8 +21,7 @@ CONFIG_BYTES_MAX: Final = 1024 * 1024
 """A configuration file: the longest sensible one is a few kilobytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Given:
+class _Given(msgspec.Struct, frozen=True):
     value: object
     origin: str
     where: str
@@ -68,13 +70,12 @@ def _row(config: Config, key: str, value: object) -> dict[str, object]:
     return {"key": key, "value": value, "origin": config.origins.get(key, "default")}
 
 
-@dataclass(slots=True)
-class _ConfigReader:
+class _ConfigReader(msgspec.Struct):
     """Collects values, later sources over earlier ones, and every fault on the way."""
 
-    given: dict[str, _Given] = field(default_factory=dict)
-    faults: list[str] = field(default_factory=list)
-    variables: list[str] = field(default_factory=list)
+    given: dict[str, _Given] = msgspec.field(default_factory=dict)
+    faults: list[str] = msgspec.field(default_factory=list)
+    variables: list[str] = msgspec.field(default_factory=list)
     """Of the environment: one fault each, among the others."""
 
     def fault(self) -> ConfigError | None:

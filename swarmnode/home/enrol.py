@@ -8,10 +8,10 @@ import base64
 import json
 import tomllib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import msgspec
 from blake3 import blake3
 
 from p2p.errors import AdmissionError, IdentityError, WireError
@@ -38,8 +38,7 @@ _NO_NETWORK: Final = (
 Entropy = Callable[[int], bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Enrolment:
+class Enrolment(msgspec.Struct, frozen=True):
     """What a machine knows of its network before it has met anybody."""
 
     anchor: Anchor
@@ -48,8 +47,7 @@ class Enrolment:
     """Where to call first: those of the invite."""
 
 
-@dataclass(frozen=True, slots=True)
-class Enrolled:
+class Enrolled(msgspec.Struct, frozen=True):
     """What init and join report."""
 
     changed: bool

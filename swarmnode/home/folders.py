@@ -11,9 +11,10 @@ Source: https://specifications.freedesktop.org/basedir-spec/latest/
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from p2p.errors import IdentityError
 from p2p.identity.private_files import (
@@ -27,8 +28,7 @@ SOCKET_PATH_BYTES_MAX: Final = 107
 """Linux: sun_path of a unix socket has 108 bytes, one of them the final zero (unix(7))."""
 
 
-@dataclass(frozen=True, slots=True)
-class Home:
+class Home(msgspec.Struct, frozen=True):
     """The folders of one node and the files in them."""
 
     config: Path

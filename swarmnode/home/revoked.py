@@ -1,15 +1,15 @@
 """`revoked.txt`: ids that this machine alone no longer trusts, read again when it has changed."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from os import stat_result
+
+import msgspec
 
 from p2p.errors import IdentityError
 from swarmnode.home.folders import Home, read_revoked
 
 
-@dataclass(slots=True)
-class RevokedFile:
+class RevokedFile(msgspec.Struct):
     """Called for the ids; a file that cannot be read leaves those that were read before."""
 
     home: Home

@@ -5,15 +5,16 @@ person in: what renames them signs with it again.
 """
 
 import json
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from p2p.errors import IdentityError
 from p2p.identity.private_files import read_private_file, replace_private_file
 from swarmnode.home.folders import Home
 
 
-@dataclass(frozen=True, slots=True)
-class Unnamed:
+class Unnamed(msgspec.Struct, frozen=True):
     """Empty where it was not given."""
 
     invite: str = ""

@@ -1,14 +1,13 @@
 """Settings of both sides of the market."""
 
-from dataclasses import dataclass, field
+import msgspec
 
 from swarmnode.market.buyer.config import BuyerConfig
 from swarmnode.market.seller.service import SellerServiceConfig
 
 
-@dataclass(frozen=True, slots=True)
-class MarketConfig:
+class MarketConfig(msgspec.Struct, frozen=True):
     """Both sides of the market."""
 
-    auction: BuyerConfig = field(default_factory=BuyerConfig)
-    seller: SellerServiceConfig = field(default_factory=SellerServiceConfig)
+    auction: BuyerConfig = msgspec.field(default_factory=BuyerConfig)
+    seller: SellerServiceConfig = msgspec.field(default_factory=SellerServiceConfig)

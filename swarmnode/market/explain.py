@@ -1,7 +1,8 @@
 """What the market shows of its tasks: views, explanations and events. Plain values."""
 
-from dataclasses import dataclass
 from typing import Final, TypeAlias
+
+import msgspec
 
 from p2p.ids import PeerId
 from swarmnode.market.guardians.records import GuardRecord
@@ -14,8 +15,7 @@ from swarmnode.tasks.records import RoundRecord, TaskRecord
 NOBODY: Final = PeerId("")
 
 
-@dataclass(frozen=True, slots=True)
-class TaskView:
+class TaskView(msgspec.Struct, frozen=True):
     """A task as its submitter knows it now."""
 
     record: TaskRecord
@@ -44,8 +44,7 @@ class TaskView:
         return self.record.state in TASK_ENDS
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
+class Explanation(msgspec.Struct, frozen=True):
     """Why a task is where it is: `view.record` has the attempts and `why`, `rounds` every bid.
 
     Of a dry run `rounds` is the one auction held and the task's id is empty.
@@ -56,8 +55,7 @@ class Explanation:
     """The newest auctions, oldest first; each names the machines not asked, and why."""
 
 
-@dataclass(frozen=True, slots=True)
-class EventsMissed:
+class EventsMissed(msgspec.Struct, frozen=True):
     """A reader was too slow: so many events are not in its stream; read the tasks again."""
 
     count: int

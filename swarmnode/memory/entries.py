@@ -11,8 +11,9 @@ Names of what is not finished are passed over: programs write under them and ren
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from swarmnode.tree.format import EntryKind
 from swarmnode.tree.names import Parts
@@ -27,8 +28,7 @@ _UNFINISHED: Final = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class CheckpointEntry:
+class CheckpointEntry(msgspec.Struct, frozen=True):
     """One checkpoint in the work folder."""
 
     step: int
@@ -52,8 +52,7 @@ class CheckpointEntry:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class FolderLook:
+class FolderLook(msgspec.Struct, frozen=True):
     """What a folder held at one moment."""
 
     entries: tuple[CheckpointEntry, ...] = ()

@@ -6,9 +6,9 @@ the folder is looked at, or ctx.checkpoint tells -> what is new becomes a tree i
 
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
 import trio
 
 from storage.errors import PUT_LATER
@@ -26,8 +26,7 @@ _LOOK_COST_PARTS: Final = 20
 """Looking at a big folder takes at most this part of a core."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeeperConfig:
+class KeeperConfig(msgspec.Struct, frozen=True):
     """Times in seconds."""
 
     look_s: float = 1.0
@@ -37,11 +36,10 @@ class KeeperConfig:
     """Pause after the pool could not take a checkpoint, or one could not be kept."""
     restless_s: float = 120.0
     """Longer than any pause between two files of a checkpoint: then somebody should know."""
-    stillness: StillnessConfig = field(default_factory=StillnessConfig)
+    stillness: StillnessConfig = msgspec.field(default_factory=StillnessConfig)
 
 
-@dataclass(frozen=True, slots=True)
-class KeeperEars:
+class KeeperEars(msgspec.Struct, frozen=True):
     """Who is told what becomes of a job's checkpoints."""
 
     on_checkpoint: Callable[[CheckpointRecord], Awaitable[None]]

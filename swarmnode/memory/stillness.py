@@ -10,15 +10,15 @@ is given the one before it.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from swarmnode.memory.entries import CheckpointEntry, FolderLook
 from swarmnode.tree.names import Parts
 from swarmnode.tree.scan import Found
 
 
-@dataclass(frozen=True, slots=True)
-class StillnessConfig:
+class StillnessConfig(msgspec.Struct, frozen=True):
     """Times in seconds."""
 
     quiet_s: float = 5.0
@@ -27,8 +27,7 @@ class StillnessConfig:
     """Longer pauses within one checkpoint are rare; what changes later is taken all the same."""
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(msgspec.Struct, frozen=True):
     """What should be stored now."""
 
     entry: CheckpointEntry
@@ -36,24 +35,23 @@ class Draft:
     is_sure: bool
 
 
-@dataclass(slots=True)
-class Stillness:
+class Stillness(msgspec.Struct):
     """One folder under watch. Steps only grow, except that one taken too early is taken again."""
 
-    config: StillnessConfig = field(default_factory=StillnessConfig)
+    config: StillnessConfig = msgspec.field(default_factory=StillnessConfig)
     step: int = 0
     """Newest step that is stored."""
     found: tuple[Found, ...] | None = None
     """What it was made of; None when nobody knows any more."""
-    loose: dict[Parts, Found] = field(default_factory=dict)
+    loose: dict[Parts, Found] = msgspec.field(default_factory=dict)
     """What was stored of what lies beside it."""
     is_sure: bool = True
     """What is stored was complete, as far as anybody can tell; else it is taken again."""
     _restless_s: float = math.inf
     """Since when something is new that has not come to rest."""
-    _since: dict[int, tuple[tuple[Found, ...], float]] = field(default_factory=dict)
+    _since: dict[int, tuple[tuple[Found, ...], float]] = msgspec.field(default_factory=dict)
     """Entries as they were last seen, and since when they are so."""
-    _beside: dict[Parts, Found] = field(default_factory=dict)
+    _beside: dict[Parts, Found] = msgspec.field(default_factory=dict)
     """What lay beside them at the look before."""
 
     def stored(self, draft: Draft, step: int) -> None:

@@ -1,6 +1,6 @@
 """What a task says of its checkpoints through its ctx."""
 
-from dataclasses import dataclass
+import msgspec
 
 from swarmnode.limits import STEP_MAX
 
@@ -9,8 +9,7 @@ class CheckpointRefusedError(Exception):
     """What the task staged cannot be kept; it is the task's doing, the text says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class CheckpointTold:
+class CheckpointTold(msgspec.Struct, frozen=True):
     """What a task says through its ctx: this step is staged, in a folder of its own or as it is."""
 
     step: int

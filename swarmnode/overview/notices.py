@@ -2,9 +2,9 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
 import trio
 
 from p2p.host.admission.book import AdmissionBook
@@ -16,8 +16,7 @@ STATUS_EVERY_S: Final = 1.0
 log = logging.getLogger("swarm")
 
 
-@dataclass(frozen=True, slots=True)
-class NodeHealth:
+class NodeHealth(msgspec.Struct, frozen=True):
     """What of a node's status its log tells changes of."""
 
     state: str
@@ -26,8 +25,7 @@ class NodeHealth:
     members_alive: int
 
 
-@dataclass(slots=True)
-class Notices:
+class Notices(msgspec.Struct):
     """Compares what a node says now with what was last logged."""
 
     state: str = ""
@@ -49,12 +47,11 @@ class Notices:
         return lines
 
 
-@dataclass(slots=True)
-class OutNotices:
+class OutNotices(msgspec.Struct):
     """Says once of each machine that it is out, and why."""
 
     book: AdmissionBook
-    told: dict[PeerId, str] = field(default_factory=dict)
+    told: dict[PeerId, str] = msgspec.field(default_factory=dict)
     """Who was out at the look before, and why."""
 
     def fresh(self, out: Mapping[PeerId, str]) -> list[str]:

@@ -5,7 +5,6 @@ themselves. Removing signs with the highest key that lies here and may; the regi
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 import msgspec
 
@@ -43,8 +42,7 @@ _FIRST = (PERSON_DOMAIN, MACHINE_DOMAIN, LAB_DOMAIN, INVITE_DOMAIN)
 """What a name is looked for among, first one first: people are removed most often."""
 
 
-@dataclass(frozen=True, slots=True)
-class Roster:
+class Roster(msgspec.Struct, frozen=True):
     """The people of one node's network; removes them, and machines, labs and invites."""
 
     register: RegisterService

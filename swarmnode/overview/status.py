@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final, Protocol, TypeVar
 
+import msgspec
 import trio
 
 from p2p.errors import WireError
@@ -68,8 +68,7 @@ class NodeParts(Protocol):
     def lends_storage(self) -> bool: ...
 
 
-@dataclass(slots=True)
-class StatusReader:
+class StatusReader(msgspec.Struct):
     """Looks at one node."""
 
     node: NodeParts

@@ -10,9 +10,9 @@ Source: X25519 (RFC 7748), BLAKE3 as KDF, ChaCha20-Poly1305 (RFC 8439).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 from blake3 import blake3
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -42,8 +42,7 @@ def public_of(secret: bytes) -> bytes:
     return X25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
 
 
-@dataclass(frozen=True, slots=True)
-class _Sealing:
+class _Sealing(msgspec.Struct, frozen=True):
     """Our side of the boxes that are made for one person now."""
 
     theirs: bytes

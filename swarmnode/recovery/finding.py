@@ -2,8 +2,8 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 
+import msgspec
 import trio
 
 from p2p.errors import WireError
@@ -22,8 +22,7 @@ from swarmnode.recovery.siblings import Siblings
 log = logging.getLogger("swarm.recovery")
 
 
-@dataclass(frozen=True, slots=True)
-class Sight:
+class Sight(msgspec.Struct, frozen=True):
     """What one look at the copies of a person found."""
 
     copies: KeyringCopies

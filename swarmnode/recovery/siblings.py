@@ -1,6 +1,6 @@
 """Other machines of a person: who is said to be one, and who proves it."""
 
-from dataclasses import dataclass
+import msgspec
 
 from p2p.errors import WireError
 from p2p.identity.proofs import Proofs
@@ -9,8 +9,7 @@ from p2p.membership.port import Views
 from p2p.register.service import RegisterService
 
 
-@dataclass(frozen=True, slots=True)
-class Siblings:
+class Siblings(msgspec.Struct, frozen=True):
     """Of this machine."""
 
     me: PeerId

@@ -1,8 +1,9 @@
 """What is saved in the pool and brought back from there, as one argument."""
 
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from p2p.ids import PeerId
 from storage.engine.port import Tables
@@ -47,8 +48,7 @@ class EndedLogs(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Things:
+class Things(msgspec.Struct, frozen=True):
     """Of one machine of a person."""
 
     vault: Vault

@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from swarmnode.resources.cgroup_paths import V2, own_groups
 
@@ -12,8 +13,7 @@ _UNLIMITED_BYTES: Final = 1 << 60
 """Version 1 writes a huge number where there is no limit."""
 
 
-@dataclass(frozen=True, slots=True)
-class ContainerLimits:
+class ContainerLimits(msgspec.Struct, frozen=True):
     """0 where nothing limits us."""
 
     memory_bytes: int = 0

@@ -1,8 +1,7 @@
 """A machine in memory: it has what the test says, until the test says otherwise."""
 
-from dataclasses import replace
-
 import trio
+from msgspec.structs import replace
 
 from swarmnode.resources.port import Gpu, MachineSnapshot
 

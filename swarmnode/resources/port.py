@@ -1,11 +1,11 @@
 """What this machine has, as seen by the node. Bodies: `local` (psutil, NVML) and `fake`."""
 
-from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class Gpu:
+
+class Gpu(msgspec.Struct, frozen=True):
     """One GPU. Fields a driver does not tell are 0 or empty."""
 
     uuid: str
@@ -22,8 +22,7 @@ class Gpu:
     """Compute processes on it that are not our tasks: its owner is using it."""
 
 
-@dataclass(frozen=True, slots=True)
-class MachineSnapshot:
+class MachineSnapshot(msgspec.Struct, frozen=True):
     """One reading of the machine. cpu_millis counts thousandths of a core."""
 
     cpu_millis: int

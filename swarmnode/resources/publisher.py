@@ -1,9 +1,9 @@
 """Tells everybody what this machine lends: now and then, and soon after it has changed much."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import trio
 
 from p2p.gossip.items import RESOURCES
@@ -19,8 +19,7 @@ _AMOUNTS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class AdvertConfig:
+class AdvertConfig(msgspec.Struct, frozen=True):
     """How often a machine speaks of itself."""
 
     # A third of the life of an advert: two may be lost.

@@ -4,7 +4,6 @@ It decides nothing about providers; `swarmnode.market.buyer.core` does, and writ
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import msgspec
@@ -30,8 +29,7 @@ from swarmnode.tasks.store import FORGOTTEN, MOVED, ROUNDS, TASKS, round_key, ta
 _GIVEN_UP: Final = frozenset({"", "lost", "unanswered"})
 
 
-@dataclass(frozen=True, slots=True)
-class TaskChanged:
+class TaskChanged(msgspec.Struct, frozen=True):
     """A line of the event stream."""
 
     task: TaskId
@@ -44,8 +42,7 @@ class TaskChanged:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class TaskForgotten:
+class TaskForgotten(msgspec.Struct, frozen=True):
     """A task that ended long ago is gone; what is kept of its logs can go too."""
 
     task: TaskId

@@ -9,9 +9,10 @@ way is refused.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
+
+import msgspec
 
 from p2p.errors import WireError
 from p2p.wire.codec import Record, decode_as, encode
@@ -78,8 +79,7 @@ class TreeHead(Record, frozen=True):
     content_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class TreeIndex:
+class TreeIndex(msgspec.Struct, frozen=True):
     """A whole index, checked."""
 
     entries: tuple[TreeEntry, ...]

@@ -10,9 +10,10 @@ Matching takes time in proportion to pattern times name, whatever the pattern is
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final, TypeVar
+
+import msgspec
 
 from swarmnode.errors import NameRefusedError
 from swarmnode.limits import PATTERN_CHARS_MAX
@@ -25,8 +26,7 @@ class Wild(Enum):
     RUN = "any run"
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(msgspec.Struct, frozen=True):
     """One character out of some."""
 
     ranges: tuple[tuple[str, str], ...]

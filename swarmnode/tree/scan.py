@@ -8,8 +8,9 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final, TypeVar
+
+import msgspec
 
 from swarmnode.errors import NameRefusedError, TreeChangedError, TreeRefusedError
 from swarmnode.limits import PATH_PARTS_MAX, TREE_ENTRIES_MAX, WALKED_ENTRIES_MAX
@@ -22,8 +23,7 @@ NEW_FILE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | o
 _ABSENT: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """One name beneath a folder, as it was at the look."""
 
     parts: Parts
@@ -43,8 +43,7 @@ class Found:
         return self.changed_ns > self.modified_ns
 
 
-@dataclass(frozen=True, slots=True)
-class Special:
+class Special(msgspec.Struct, frozen=True):
     """What no tree can hold: a socket, pipe or device."""
 
     parts: Parts
@@ -54,8 +53,7 @@ class Special:
         return f"{shown(self.parts)} is a {self.kind}"
 
 
-@dataclass(frozen=True, slots=True)
-class Scan:
+class Scan(msgspec.Struct, frozen=True):
     """A look at a folder, in the order of a tree."""
 
     found: tuple[Found, ...]

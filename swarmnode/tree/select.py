@@ -6,7 +6,8 @@ asks for `latest.pt` wants a model, not a way to where it was. Many single files
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from swarmnode.errors import TreeRefusedError
 from swarmnode.limits import OUTPUT_MATCHES_MAX, OUTPUTS_APART_MAX
@@ -17,8 +18,7 @@ from swarmnode.tree.pattern import Pattern
 from swarmnode.tree.scan import Found
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(msgspec.Struct, frozen=True):
     """What becomes one object."""
 
     name: Parts
@@ -29,8 +29,7 @@ class Piece:
     is_tree: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(msgspec.Struct, frozen=True):
     """What was meant, and what nothing was found for."""
 
     pieces: tuple[Piece, ...]

@@ -1,6 +1,6 @@
 """What is kept of this machine in the pool and brought back from there, and what its lab can do."""
 
-from dataclasses import dataclass
+import msgspec
 
 from storage.service import StorageService
 from swarmnode.edges import Edges, Identity, Vault
@@ -19,8 +19,7 @@ from swarmnode.recovery.things import Things
 from swarmnode.wiring.peers import Peers
 
 
-@dataclass(frozen=True, slots=True)
-class Recovering:
+class Recovering(msgspec.Struct, frozen=True):
     """Of a machine of a person; nothing of a machine without one, as in simulations."""
 
     own: RecoveryService | None = None

@@ -1,7 +1,9 @@
 """Who simulated machines are to each other: what certificates prove on a real network."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from p2p.errors import WireError
 from p2p.identity.caller import Caller

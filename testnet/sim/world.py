@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import msgspec
 import trio
 
 from p2p.host.admission.book import AdmissionBook
@@ -201,7 +202,9 @@ class World:
 
     def _caller(self, machine: SimMachine) -> Caller:
         who = machine_of(machine.peer, machine.lab, self._identity(machine).person)
-        return replace(who, name=machine.name, site=machine.site, roles=machine.roles)
+        return msgspec.structs.replace(
+            who, name=machine.name, site=machine.site, roles=machine.roles
+        )
 
     def _identity(self, machine: SimMachine) -> Identity:
         person = PersonId(f"member-{machine.lab}")

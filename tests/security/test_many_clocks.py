@@ -1,8 +1,7 @@
 """One person with many machines, all of which lie about the time."""
 
-from dataclasses import replace
-
 import trio
+from msgspec.structs import replace
 
 from p2p.ids import PeerId, PersonId
 from storage.clocks.core import ClockStanding

@@ -1,10 +1,10 @@
 """Only a machine whose certificate lets it be a provider is taken for one, whatever it says."""
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 import pytest
 import trio
+from msgspec.structs import replace
 
 from p2p.ids import LabId, PeerId
 from p2p.membership.view import COMPUTE, STORAGE, Liveness, Member

@@ -2,10 +2,10 @@
 
 import random
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 import pytest
 import trio
+from msgspec.structs import replace
 
 from storage.clocks.core import ClockStanding
 from storage.clocks.service import EVERY_S

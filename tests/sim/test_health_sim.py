@@ -3,10 +3,10 @@
 import random
 import re
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import datetime
 
 import trio
+from msgspec.structs import replace
 
 from p2p.membership.view import Liveness
 from storage.facade import PLAIN, Mark, ObjectHealth, ObjectKind, PutReceipt

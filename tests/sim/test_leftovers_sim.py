@@ -1,10 +1,10 @@
 """A manifest that came late, of an object that its owner had given up, stays with nobody."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
 import trio
+from msgspec.structs import replace
 
 from p2p.ids import PeerId
 from storage.config import StorageClass

@@ -1,11 +1,11 @@
 """What a machine of a person may do with tasks that another of theirs has begun, and who not."""
 
 from dataclasses import dataclass
-from dataclasses import replace as replace_one
 
 import pytest
 import trio
 from msgspec.structs import replace
+from msgspec.structs import replace as replace_one
 
 from p2p.ids import PeerId
 from p2p.membership.service import MembershipService

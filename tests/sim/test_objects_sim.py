@@ -3,10 +3,10 @@
 import random
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import replace
 
 import pytest
 import trio
+from msgspec.structs import replace
 
 from p2p.host.memory.network import LinkModel
 from p2p.membership.view import Liveness

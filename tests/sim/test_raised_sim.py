@@ -2,11 +2,11 @@
 
 import random
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 
 import pytest
 import trio
+from msgspec.structs import replace
 
 from storage.arrival import KEY, TABLE
 from storage.errors import PoolUnknownError

@@ -2,11 +2,11 @@
 
 import random
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from functools import partial
 
 import pytest
 import trio
+from msgspec.structs import replace
 
 from p2p.ids import PeerId
 from p2p.membership.view import Liveness

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 
 import pytest
 import trio
+from msgspec.structs import replace
 
 from p2p.host.memory.network import LinkModel
 from p2p.host.rpc.messages import Call

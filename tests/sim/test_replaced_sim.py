@@ -3,9 +3,9 @@
 from collections.abc import AsyncIterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from p2p.ids import PeerId
 from storage.config import StorageClass, StorageConfig

@@ -2,9 +2,9 @@
 
 import random
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 import trio
+from msgspec.structs import replace
 
 from storage.clocks.service import EVERY_S
 from storage.holder.leases.keys import lease_of

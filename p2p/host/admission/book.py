@@ -2,9 +2,11 @@
 
 import statistics
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
+
+import msgspec
+from msgspec.structs import replace
 
 from p2p.identity.admission import Admitted
 from p2p.identity.register.register import Register
@@ -17,8 +19,7 @@ def nobody_revoked() -> Collection[str]:
     return ()
 
 
-@dataclass(slots=True)
-class AdmissionBook:
+class AdmissionBook(msgspec.Struct):
     """Who the peers are that were admitted, newest last, bounded."""
 
     register: Register
@@ -29,11 +30,11 @@ class AdmissionBook:
     """Why those ids cannot be read now; empty while they can."""
     clock_ms: Callable[[], int] = lambda: 0
     """Our wall clock minus the steady one: changes when somebody sets the clock."""
-    _admitted: dict[PeerId, Admitted] = field(default_factory=dict)
+    _admitted: dict[PeerId, Admitted] = msgspec.field(default_factory=dict)
     """The one admitted last at the end; at most ADMITTED_MAX."""
-    _clocks_ms: dict[PeerId, int] = field(default_factory=dict)
+    _clocks_ms: dict[PeerId, int] = msgspec.field(default_factory=dict)
     """What that was when a peer was admitted."""
-    _heard_of: dict[PeerId, Admitted] = field(default_factory=dict)
+    _heard_of: dict[PeerId, Admitted] = msgspec.field(default_factory=dict)
     """Whose tokens others brought; of use until they come themselves."""
     _removed: tuple[object, Mapping[PeerId, str]] | None = None
     """What `removed` found, and from what."""

@@ -6,11 +6,11 @@ before any signature is checked.
 
 import contextlib
 from collections.abc import Callable, Collection
-from dataclasses import replace
 from functools import partial
 from typing import Final, NoReturn
 
 import trio
+from msgspec.structs import replace
 
 from p2p.buckets import Buckets
 from p2p.errors import AdmissionError, WireError

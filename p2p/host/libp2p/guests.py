@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
 import trio
 from libp2p.custom_types import StreamHandlerFn
 from libp2p.network.stream.net_stream import NetStream
@@ -34,8 +35,7 @@ _READ_WORK: Final = 1.0
 _KIB: Final = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(msgspec.Struct, frozen=True):
     """How much of one protocol guests may have."""
 
     each_max: int = 4
@@ -73,10 +73,9 @@ class Purse:
         return max(0.0, -self._left / self.per_s)
 
 
-@dataclass(eq=False, slots=True)
-class _Guest:
+class _Guest(msgspec.Struct, eq=False):
     purse: Purse
-    serving: dict[str, int] = field(default_factory=dict)
+    serving: dict[str, int] = msgspec.field(default_factory=dict)
 
 
 class PacedStream(MuxedStream):

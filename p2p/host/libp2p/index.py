@@ -6,8 +6,8 @@ the whole process; which network a peer belongs to has been settled by its admis
 """
 
 import hashlib
-from dataclasses import dataclass
 
+import msgspec
 import trio
 from libp2p.custom_types import TProtocol
 from libp2p.kad_dht import common, kad_dht, peer_routing, provider_store, value_store
@@ -30,8 +30,7 @@ _SHA2_256 = b"\x12\x20"
 """Multihash prefix: sha2-256, 32 bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class IndexConfig:
+class IndexConfig(msgspec.Struct, frozen=True):
     """How long a look-up may take: it is a hint, and its user has other ways."""
 
     announce_within_s: float = 10.0

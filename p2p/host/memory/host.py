@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import trio
+from msgspec.structs import replace
 
 from p2p.errors import DialError, PeerUnreachableError
 from p2p.host.memory.network import MemoryDial, MemoryLink, MemoryNetwork, Port

@@ -1,18 +1,16 @@
 """An Index without a network: one table shared by every machine of a simulation."""
 
-from dataclasses import dataclass, field
-
+import msgspec
 import trio
 
 from p2p.host.port import Host
 from p2p.ids import PeerId
 
 
-@dataclass(slots=True)
-class IndexTable:
+class IndexTable(msgspec.Struct):
     """What everybody announced, in the order of announcing."""
 
-    announced: dict[bytes, dict[PeerId, tuple[str, ...]]] = field(default_factory=dict)
+    announced: dict[bytes, dict[PeerId, tuple[str, ...]]] = msgspec.field(default_factory=dict)
 
 
 class MemoryIndex:

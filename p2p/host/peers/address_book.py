@@ -1,15 +1,15 @@
 """Where peers may be dialled, and when it is worth trying again. Pure: the clock is an argument."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from p2p.host.addresses import Address, parse_address
 from p2p.ids import PeerId
 from p2p.limits import ADDRESS_BOOK_PEERS_MAX, ADDRESSES_PER_PEER_MAX
 
 
-@dataclass(frozen=True, slots=True)
-class BackOffConfig:
+class BackOffConfig(msgspec.Struct, frozen=True):
     """How long to leave a peer alone that could not be reached."""
 
     first_s: float = 1.0
@@ -21,8 +21,7 @@ class BackOffConfig:
             raise ValueError("first_s must be positive and at most most_s")
 
 
-@dataclass(slots=True)
-class _Failure:
+class _Failure(msgspec.Struct):
     count: int
     """In a row: each doubles the pause."""
     retry_s: float

@@ -9,9 +9,9 @@ A peer is up as long as both connections are: what either loses is lost to the p
 
 import math
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
 import trio
 
 from p2p.errors import DialError, StreamLimitError
@@ -29,8 +29,7 @@ _LOSSY_CONGESTION: Final = ("bbr", "cubic", "reno")
 """For bulk where packets are lost for no reason (`p2p.qos.losses`)."""
 
 
-@dataclass(frozen=True, slots=True)
-class BulkConfig:
+class BulkConfig(msgspec.Struct, frozen=True):
     """When a second connection is opened, and how its rate is steered."""
 
     begins_bytes: int = BULK_BEGINS_BYTES
@@ -45,7 +44,7 @@ class BulkConfig:
     urgent_for_s: float = 2.0
     # Below this a frame's own length is felt: less of it is bound to the socket ahead of time.
     slow_line_bytes_per_s: float = 12.5e6
-    pacer: PacerConfig = field(default_factory=PacerConfig)
+    pacer: PacerConfig = msgspec.field(default_factory=PacerConfig)
 
     def __post_init__(self) -> None:
         if not 0 < self.tick_s <= self.rest_s:
@@ -55,11 +54,10 @@ class BulkConfig:
 Connect = Callable[[PeerId, Address], Awaitable[PeerConn]]
 
 
-@dataclass(slots=True)
-class _Seen:
+class _Seen(msgspec.Struct):
     """What was seen of one second connection."""
 
-    losses: LossWatch = field(default_factory=LossWatch)
+    losses: LossWatch = msgspec.field(default_factory=LossWatch)
     passed_bytes: int = -1
     """Bulk of its peer so far."""
     quiet_since_s: float = 0.0

@@ -1,6 +1,6 @@
 """Settings of the libp2p host."""
 
-from dataclasses import dataclass, field
+import msgspec
 
 from p2p.host.peers.address_book import BackOffConfig
 from p2p.host.peers.bulk import BulkConfig
@@ -10,8 +10,7 @@ from p2p.link.guard import GuardConfig
 from p2p.qos.scheduler import SchedulerConfig
 
 
-@dataclass(frozen=True, slots=True)
-class DialConfig:
+class DialConfig(msgspec.Struct, frozen=True):
     """Deadlines of one attempt."""
 
     resolve_within_s: float = 3.0
@@ -27,16 +26,15 @@ class DialConfig:
             raise ValueError("deadlines must be positive")
 
 
-@dataclass(frozen=True, slots=True)
-class HostConfig:
+class HostConfig(msgspec.Struct, frozen=True):
     """Settings of one host; the parts carry their own reasons."""
 
-    link: LinkConfig = field(default_factory=LinkConfig)
-    guard: GuardConfig = field(default_factory=GuardConfig)
-    dial: DialConfig = field(default_factory=DialConfig)
-    bulk: BulkConfig = field(default_factory=BulkConfig)
-    scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
-    back_off: BackOffConfig = field(default_factory=BackOffConfig)
+    link: LinkConfig = msgspec.field(default_factory=LinkConfig)
+    guard: GuardConfig = msgspec.field(default_factory=GuardConfig)
+    dial: DialConfig = msgspec.field(default_factory=DialConfig)
+    bulk: BulkConfig = msgspec.field(default_factory=BulkConfig)
+    scheduler: SchedulerConfig = msgspec.field(default_factory=SchedulerConfig)
+    back_off: BackOffConfig = msgspec.field(default_factory=BackOffConfig)
     peers_max: int = PEERS_MAX
     admit_within_s: float = ADMIT_DEADLINE_S
     dial_within_s: float = DIAL_DEADLINE_S

@@ -6,9 +6,9 @@ is somebody else's.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
 import trio
 
 from p2p.errors import DialError
@@ -43,11 +43,10 @@ async def settled(box: PeerBox, address: Address) -> None:
         raise DialError(str(address), "peer", IS_COPY)
 
 
-@dataclass(slots=True)
-class ClonedKeys:
+class ClonedKeys(msgspec.Struct):
     """Those that were noticed."""
 
-    _seen: dict[PeerId, tuple[float, tuple[str, ...]]] = field(default_factory=dict)
+    _seen: dict[PeerId, tuple[float, tuple[str, ...]]] = msgspec.field(default_factory=dict)
     """When that was last, and the hosts of the two; forgotten after NAMED_S."""
 
     def refused(self, conn: PeerConn, other: PeerConn) -> None:

@@ -1,21 +1,19 @@
 """How the peer of one connection asks to be let in: to be admitted, as a guest, or not at all."""
 
-from dataclasses import dataclass, field
-
+import msgspec
 import trio
 
 from p2p.link.stream import LinkStream
 
 
-@dataclass(eq=False, slots=True)
-class Knock:
+class Knock(msgspec.Struct, eq=False):
     """The stream on which both sides admit, and who waits for it."""
 
     stream: LinkStream | None = None
     """None until it is opened."""
     is_guest: bool = False
     """A libp2p peer that is no member and asks for no admission (`guests`)."""
-    is_over: trio.Event = field(default_factory=trio.Event)
+    is_over: trio.Event = msgspec.field(default_factory=trio.Event)
     """Set when the peer opened that stream, or never will."""
 
     def offer(self, stream: LinkStream) -> None:

@@ -6,17 +6,16 @@ decides who may wait.
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 
+import msgspec
 import trio
 
 from p2p.accepting import accept_forever
 from p2p.link.guard import AcceptGuard
 
 
-@dataclass(slots=True)
-class Pending:
+class Pending(msgspec.Struct):
     """A socket on its way in; `drop` ends it when it has to make room."""
 
     number: int

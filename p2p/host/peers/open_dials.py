@@ -6,9 +6,9 @@ place for one more peer does not dial, and what fails for that is not held again
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
 import trio
 
 from p2p.errors import CAUSE_FULL, DialError
@@ -21,11 +21,10 @@ _AT_ONCE: Final = 32
 """Dials under way at once: each is a dozen small messages and a signature."""
 
 
-@dataclass(eq=False, slots=True)
-class Dial:
+class Dial(msgspec.Struct, eq=False):
     """One dial; `error` is set by the time it is done, if it failed."""
 
-    done: trio.Event = field(default_factory=trio.Event)
+    done: trio.Event = msgspec.field(default_factory=trio.Event)
     error: DialError | None = None
 
 

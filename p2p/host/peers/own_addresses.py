@@ -8,9 +8,9 @@ import errno
 import ipaddress
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import psutil
 import trio
 
@@ -86,8 +86,7 @@ def is_loopback(host: str) -> bool:
     return not host.startswith(("/", "dns")) and ipaddress.ip_address(host).is_loopback
 
 
-@dataclass(frozen=True, slots=True)
-class Own:
+class Own(msgspec.Struct, frozen=True):
     """This machine's addresses, best first."""
 
     hosts: tuple[str, ...]

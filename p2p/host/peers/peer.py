@@ -8,10 +8,10 @@ counts (`Verdict`), so that simultaneous dials settle on one before any frame is
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final, Protocol
 
+import msgspec
 import trio
 from trio.socket import SocketType
 
@@ -49,19 +49,18 @@ class Verdict(IntEnum):
     FULL = 3
 
 
-@dataclass(eq=False, slots=True)
-class LaneTurns:
+class LaneTurns(msgspec.Struct, eq=False):
     """The lanes of one peer, numbered per class: each is read to its end before the next.
 
     A class that moves to another connection goes on there as the next lane of the class.
     """
 
-    opened: list[int] = field(default_factory=lambda: [0] * len(TrafficClass))
+    opened: list[int] = msgspec.field(default_factory=lambda: [0] * len(TrafficClass))
     """Lanes we opened."""
-    begun: list[int] = field(default_factory=lambda: [0] * len(TrafficClass))
-    ended: list[int] = field(default_factory=lambda: [0] * len(TrafficClass))
+    begun: list[int] = msgspec.field(default_factory=lambda: [0] * len(TrafficClass))
+    ended: list[int] = msgspec.field(default_factory=lambda: [0] * len(TrafficClass))
     """Lanes of the peer's that we began to read, and that have ended."""
-    changed: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
+    changed: trio.lowlevel.ParkingLot = msgspec.field(default_factory=trio.lowlevel.ParkingLot)
     """Parked here: whoever waits for the turn of a lane."""
     bulk_heard: int = 0
     """Bytes of bulk that came."""
@@ -84,21 +83,20 @@ class Carrier(Protocol):
     async def start(self) -> None: ...
 
 
-@dataclass(eq=False, slots=True)
-class PeerConn:
+class PeerConn(msgspec.Struct, eq=False):
     """One connection to a peer, from handshake to goodbye."""
 
     carrier: Carrier
     peer: PeerId
     address: str
     """As it was dialled; of an inbound one only words."""
-    knock: Knock = field(default_factory=Knock)
+    knock: Knock = msgspec.field(default_factory=Knock)
     """How the peer asks to be let in."""
-    joined: trio.Event = field(default_factory=trio.Event)
+    joined: trio.Event = msgspec.field(default_factory=trio.Event)
     """Set when the connection is in use."""
     joined_s: float = 0.0
     """When that was."""
-    decided: trio.Event = field(default_factory=trio.Event)
+    decided: trio.Event = msgspec.field(default_factory=trio.Event)
     """Set when it is in use, or never will be."""
     caller: Caller | None = None
     """Who the peer proved to be; None before it is admitted."""
@@ -111,7 +109,7 @@ class PeerConn:
     """Meant for bulk only, beside a first connection."""
     lanes_ended: int = 0
     """Lanes of the peer's on it that were read to their end."""
-    turns: LaneTurns = field(default_factory=LaneTurns)
+    turns: LaneTurns = msgspec.field(default_factory=LaneTurns)
     """Shared by the connections of one peer."""
 
     @property
@@ -169,8 +167,7 @@ def no_place(address: str) -> DialError:
     return DialError(address, CAUSE_FULL, str(NoPlaceError()))
 
 
-@dataclass(eq=False, slots=True)
-class PeerBox:
+class PeerBox(msgspec.Struct, eq=False):
     """What waits for one peer, and how it gets there."""
 
     peer: PeerId
@@ -187,7 +184,7 @@ class PeerBox:
     """Opens a second connection, on the side that dialled the first; else it does nothing."""
     bulk_bytes_quiet: float = math.inf
     """Beyond so many bytes of bulk, `want_bulk` is called."""
-    changed: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
+    changed: trio.lowlevel.ParkingLot = msgspec.field(default_factory=trio.lowlevel.ParkingLot)
     """Parked here: senders that wait for room, and whoever waits for the peer to come up."""
 
     def pump_now(self) -> None:

@@ -6,7 +6,8 @@ and as requests and replies have separate credit, a reply can always leave while
 """
 
 from collections import deque
-from dataclasses import dataclass, field
+
+import msgspec
 
 from p2p.errors import WireError
 from p2p.host.rpc.messages import BodyKind, Chunk, Credit
@@ -14,15 +15,14 @@ from p2p.limits import BODY_BYTES_MAX, BODY_CHUNK_BYTES, BODY_WINDOW_BYTES, CHUN
 from p2p.wire.codec import encode
 
 
-@dataclass(slots=True, eq=False)
-class IncomingBody:
+class IncomingBody(msgspec.Struct, eq=False):
     """A body on its way to us."""
 
     length: int
     """As announced."""
     received: int = 0
     """Bytes so far; more than `length` is an error of the peer."""
-    _parts: list[memoryview] = field(default_factory=list)
+    _parts: list[memoryview] = msgspec.field(default_factory=list)
     """Chunks in order; let go when they are taken."""
 
     @property
@@ -45,8 +45,7 @@ class IncomingBody:
         return body
 
 
-@dataclass(slots=True, eq=False)
-class OutgoingBody:
+class OutgoingBody(msgspec.Struct, eq=False):
     """A body on its way out."""
 
     call_id: int

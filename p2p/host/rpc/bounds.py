@@ -5,15 +5,15 @@ peer's; their bodies are not.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from p2p.ids import PeerId, TrafficClass
 from p2p.limits import BODIES_BYTES_MAX, CALLS_INBOUND_MAX
 
 
-@dataclass(frozen=True, slots=True)
-class RpcConfig:
+class RpcConfig(msgspec.Struct, frozen=True):
     """Bounds of one node's calls."""
 
     calls_inbound_max: int = CALLS_INBOUND_MAX

@@ -14,9 +14,10 @@ stand in two tables; a missing one is an error of ours.
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
+
+import msgspec
 
 from p2p.host.rpc.bodies import IncomingBody
 from p2p.identity.caller import Caller
@@ -25,8 +26,7 @@ from p2p.wire.codec import Message
 Answer = Callable[[Caller, Message, bytes], Awaitable[tuple[Message, bytes]]]
 
 
-@dataclass(frozen=True, slots=True)
-class ServedKind:
+class ServedKind(msgspec.Struct, frozen=True):
     """How calls of one kind are answered."""
 
     kind: type[Message]
@@ -55,8 +55,7 @@ OUTGOING_STEPS: Final[tuple[tuple[OutgoingState, ...], ...]] = (
 """By state: those that may follow."""
 
 
-@dataclass(slots=True, eq=False)
-class OutgoingCall:
+class OutgoingCall(msgspec.Struct, eq=False):
     """A call of ours."""
 
     id: int
@@ -98,8 +97,7 @@ INCOMING_STEPS: Final[tuple[tuple[IncomingState, ...], ...]] = (
 """By state: those that may follow. Who is answered without a body waits for no room."""
 
 
-@dataclass(slots=True, eq=False)
-class IncomingCall:
+class IncomingCall(msgspec.Struct, eq=False):
     """A call of theirs."""
 
     id: int

@@ -11,9 +11,9 @@ import logging
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Final, TypeVar, TypeVarTuple, cast
 
+import msgspec
 import trio
 
 from p2p.effects import Send
@@ -56,8 +56,7 @@ def no_body(_request: Message, _body_len: int) -> int:
     return 0
 
 
-@dataclass(frozen=True, slots=True)
-class RpcStats:
+class RpcStats(msgspec.Struct, frozen=True):
     """What is under way, and what was dropped since the start."""
 
     channels: int

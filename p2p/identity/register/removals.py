@@ -5,8 +5,9 @@ that was signed after its signer had been removed counts for nothing. Both are d
 alone, so that nodes which heard the same removals in any order agree.
 """
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
+
+import msgspec
 
 from p2p.errors import WireError
 from p2p.identity.admission import Admitted, Anchor, Clocks, check_name, check_signer
@@ -31,8 +32,7 @@ from p2p.wire.codec import encode
 from p2p.wire.envelope import Signed, Signer, open_signed
 
 
-@dataclass(frozen=True, slots=True)
-class Removed:
+class Removed(msgspec.Struct, frozen=True):
     """A removal that was verified."""
 
     key: bytes

@@ -8,7 +8,8 @@ own entries are counted apart (removals), nobody below a person fills what that 
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from p2p.identity.lineage import CertLink
 from p2p.identity.records import INVITE_DOMAIN, LAB_DOMAIN
@@ -18,8 +19,7 @@ _SELF_MADE = "labs that certify themselves"
 """Whoever brings their own lab (open networks) shares with all others who do."""
 
 
-@dataclass(slots=True)
-class Room:
+class Room(msgspec.Struct):
     """Counts what is held, in all and below each key."""
 
     root: PeerId
@@ -32,9 +32,9 @@ class Room:
     """Of what a key signs itself, where that is counted apart from what those below it sign."""
     _held: int = 0
     """Entries of all signers."""
-    _below: Counter[str] = field(default_factory=Counter)
+    _below: Counter[str] = msgspec.field(default_factory=Counter)
     """Entries by each key that they are charged to; none that has nothing."""
-    _own: Counter[str] = field(default_factory=Counter)
+    _own: Counter[str] = msgspec.field(default_factory=Counter)
     """Entries by who signed them, where `most_own` is set."""
 
     def has_place(self, signer: str, lineage: Sequence[CertLink]) -> bool:

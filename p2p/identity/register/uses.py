@@ -6,8 +6,9 @@ Of one user only the earliest witness is kept, so that all nodes come to hold th
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
+
+import msgspec
 
 from p2p.errors import AdmissionError, WireError
 from p2p.identity.admission import Admitted, Anchor, Clocks, UsedInvite, check_token
@@ -27,8 +28,7 @@ from p2p.wire.codec import Record, decode_as, encode
 from p2p.wire.envelope import Signed, Signer, open_signed
 
 
-@dataclass(frozen=True, slots=True)
-class Used:
+class Used(msgspec.Struct, frozen=True):
     """A use that was verified."""
 
     key: bytes

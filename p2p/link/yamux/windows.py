@@ -6,8 +6,9 @@ of a connection share what it may hold; who sends more than there is room for lo
 """
 
 import math
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from p2p.link.config import WINDOW_START_BYTES, YamuxConfig
 from p2p.link.memory import UnreadMemory
@@ -17,8 +18,7 @@ _GRANT_BYTES: Final = 256 * 1024
 """Windows grow back in such steps: what has been read and not granted yet is idle path."""
 
 
-@dataclass(slots=True)
-class YamuxStream:
+class YamuxStream(msgspec.Struct):
     """One stream, as both ends count it."""
 
     window: int

@@ -6,8 +6,9 @@ owner: so nothing is won by naming somebody else.
 
 from collections import Counter
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from typing import Final
+
+import msgspec
 
 from p2p.errors import RefusalError
 from p2p.ids import LabId, PersonId
@@ -27,18 +28,17 @@ NOBODY: Final = LeasePayer(PersonId(""), LabId(""))
 """Of leases that were taken before shares were counted."""
 
 
-@dataclass(slots=True)
-class LeaseShares:
+class LeaseShares(msgspec.Struct):
     """Who has how many leases here."""
 
     held: int = 0
     """Leases kept here."""
-    _persons: Counter[PersonId] = field(default_factory=Counter)
+    _persons: Counter[PersonId] = msgspec.field(default_factory=Counter)
     """Leases by person; of NOBODY none is counted."""
-    _labs: Counter[LabId] = field(default_factory=Counter)
+    _labs: Counter[LabId] = msgspec.field(default_factory=Counter)
     """The same by lab."""
 
-    _coming: Coming = field(default_factory=Coming)
+    _coming: Coming = msgspec.field(default_factory=Coming)
     """Leases under which something is just being put."""
 
     def coming(self, payer: LeasePayer, lease: bytes) -> AbstractContextManager[None]:

@@ -1,10 +1,9 @@
 """How long holders of names are waited for, and when they count as gone."""
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class NamesConfig:
+class NamesConfig(msgspec.Struct, frozen=True):
     """Times in seconds."""
 
     call_timeout_s: float = 3.0

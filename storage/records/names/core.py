@@ -34,11 +34,12 @@ pool that fell apart may make it look like the larger one.
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from typing import Final
 
+import msgspec
 from blake3 import blake3
+from msgspec.structs import replace
 
 from p2p.ids import PeerId
 from p2p.membership.view import Liveness, View
@@ -57,8 +58,7 @@ def name_key(owner: str, name: str) -> bytes:
     return blake3(b"swarm name\0" + packed).digest()
 
 
-@dataclass(frozen=True, slots=True)
-class Holders:
+class Holders(msgspec.Struct, frozen=True):
     """Where a name lives."""
 
     voters: tuple[PeerId, ...]
@@ -96,8 +96,7 @@ def counted_members(view: View, now_s: float, down_after_s: float) -> tuple[Peer
     return tuple(counted) if view.me in counted else (*counted, view.me)
 
 
-@dataclass(frozen=True, slots=True)
-class NamePool:
+class NamePool(msgspec.Struct, frozen=True):
     """Among whom names are spread."""
 
     members: tuple[PeerId, ...]
@@ -229,13 +228,12 @@ def accept(state: NameState, proposal: NameState) -> NameState | None:
 # -- many holders
 
 
-@dataclass(slots=True)
-class Poll:
+class Poll(msgspec.Struct):
     """Answers of the holders to one question."""
 
     key: bytes
     holders: Holders
-    answers: dict[PeerId, NameHeld] = field(default_factory=dict)
+    answers: dict[PeerId, NameHeld] = msgspec.field(default_factory=dict)
     """What was told in time, and can be trusted."""
     waiting: int = 0
     """Of how many nothing is known yet, neither an answer nor a failure."""

@@ -4,8 +4,6 @@ read    ask -> all agree, or have the newest record decided first -> its value
 write   prepare a ballot -> what is there now is finished, or replaced -> accepted by a majority
 """
 
-from dataclasses import dataclass
-
 import msgspec
 import trio
 from blake3 import blake3
@@ -29,8 +27,7 @@ from storage.records.names.rights import NameRight, NameRights
 from storage.records.names.signing import NamePen
 
 
-@dataclass(frozen=True, slots=True)
-class _Round:
+class _Round(msgspec.Struct, frozen=True):
     """A try of ours to have a record decided, under one ballot."""
 
     key: bytes

@@ -7,8 +7,9 @@ apart, so that no task can use up what its provider's owner needs for names of t
 
 from collections import Counter
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from typing import TypeVar
+
+import msgspec
 
 from p2p.errors import RefusalError
 from p2p.ids import LabId, PersonId
@@ -33,20 +34,19 @@ class NamePayer(Record, frozen=True):
     """Written by somebody else's leave."""
 
 
-@dataclass(slots=True)
-class Accounts:
+class Accounts(msgspec.Struct):
     """Who has how many names here."""
 
     held: int = 0
     """Names kept here."""
-    _persons: Counter[tuple[PersonId, bool]] = field(default_factory=Counter)
+    _persons: Counter[tuple[PersonId, bool]] = msgspec.field(default_factory=Counter)
     """Names by person, those written with grants apart."""
-    _labs: Counter[LabId] = field(default_factory=Counter)
+    _labs: Counter[LabId] = msgspec.field(default_factory=Counter)
     """Names by lab, all of them."""
-    _pending: Counter[tuple[PersonId, bool]] = field(default_factory=Counter)
+    _pending: Counter[tuple[PersonId, bool]] = msgspec.field(default_factory=Counter)
     """Names without a record."""
 
-    _coming: Coming = field(default_factory=Coming)
+    _coming: Coming = msgspec.field(default_factory=Coming)
     """Names that are just being written."""
 
     def coming(self, payer: NamePayer, key: bytes) -> AbstractContextManager[None]:

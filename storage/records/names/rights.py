@@ -4,8 +4,9 @@ Everything here is proved by signatures alone, whoever brings it: so records may
 holder to holder, and no holder can make up a ballot that locks a name's owner out.
 """
 
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from p2p.errors import WireError
 from p2p.ids import NetworkId, PeerId
@@ -42,8 +43,7 @@ def grant_names(
     return seal(owner, network, GRANT_DOMAIN, grant, sequence=fence, expires_ms=now_ms + GRANTED_MS)
 
 
-@dataclass(frozen=True, slots=True)
-class NameRight:
+class NameRight(msgspec.Struct, frozen=True):
     """What somebody may do with the names of one owner."""
 
     owner: str

@@ -9,9 +9,9 @@ stay secret is encrypted by whoever writes it.
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import trio
 
 from p2p.effects import Rng
@@ -36,8 +36,7 @@ from storage.records.names.succession import NameSuccession
 _CONFIG: Final = NamesConfig()
 
 
-@dataclass(frozen=True, slots=True)
-class NamesStats:
+class NamesStats(msgspec.Struct, frozen=True):
     """Counted since the start."""
 
     reads: int = 0

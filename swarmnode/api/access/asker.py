@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -24,8 +23,7 @@ LOCKED: Final = "(locked)"
 """In place of a capability that only its person's key opens."""
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
+class Principal(msgspec.Struct, frozen=True):
     """A person of this machine and what they may do."""
 
     person: str = ""

@@ -11,9 +11,10 @@ import hmac
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from p2p.errors import IdentityError
 from p2p.identity.private_files import read_private_file, replace_private_file
@@ -30,8 +31,7 @@ _PERSON: Final = "person="
 log = logging.getLogger("swarm.api")
 
 
-@dataclass(frozen=True, slots=True)
-class Granted:
+class Granted(msgspec.Struct, frozen=True):
     """One line of the file."""
 
     digest: str

@@ -7,13 +7,13 @@ that has all of its own is told so.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+import msgspec
 
 from swarmnode.limits import API_CONNECTIONS_MAX, API_CONNECTIONS_PER_SOURCE_MAX
 
 
-@dataclass(eq=False, slots=True)
-class Seat:
+class Seat(msgspec.Struct, eq=False):
     """One connection."""
 
     source: str
@@ -24,8 +24,7 @@ class Seat:
     """Whether it waits for the next request of its client."""
 
 
-@dataclass(slots=True)
-class Seats:
+class Seats(msgspec.Struct):
     """All connections of one listener."""
 
     seats_max: int = API_CONNECTIONS_MAX
@@ -35,7 +34,7 @@ class Seats:
     """Idle ones that had to go, since the start."""
     refused: int = 0
     """Newcomers of a source that has all of its places, since the start."""
-    _seats: dict[Seat, None] = field(default_factory=dict)
+    _seats: dict[Seat, None] = msgspec.field(default_factory=dict)
     """Those that became idle last stand last."""
 
     def __len__(self) -> int:

@@ -10,10 +10,10 @@ import socket
 import stat
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import trio
 from starlette.applications import Starlette
 
@@ -36,15 +36,14 @@ class ApiAddressError(SwarmError):
     """The API cannot be served at `api.tcp`: the text names the cause and the remedy."""
 
 
-@dataclass(slots=True)
-class ApiServer:
+class ApiServer(msgspec.Struct):
     """Runs the app until `stopping` is set or it is cancelled."""
 
     app: Starlette
     socket_path: Path
     tcp: str | None = None
     """HOST:PORT; None: unix sockets alone."""
-    tokens: Tokens | Mapping[str, str] = field(default_factory=dict)
+    tokens: Tokens | Mapping[str, str] = msgspec.field(default_factory=dict)
     """Who may ask over TCP."""
     hosts: Sequence[str] = ()
     """Names by which clients may call us, besides the usual ones (Host header)."""
@@ -56,7 +55,7 @@ class ApiServer:
     """A second unix socket, for every user of this machine whom `who` knows."""
     who: Callable[[int], Principal | Problem] | None = None
     """Who a user id is, on the shared socket."""
-    stopping: trio.Event = field(default_factory=trio.Event)
+    stopping: trio.Event = msgspec.field(default_factory=trio.Event)
     """Set by who ends the node; answers in progress have SHUTDOWN_S from then."""
     bound: tuple[str, ...] = ()
     """Where it is served, as URLs; empty until `run` has bound all."""

@@ -17,10 +17,11 @@ import struct
 import subprocess
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from swarmnode.executor.disk.overlay import SCRATCH, UPPER, laid_over
 from swarmnode.executor.disk.work_use import IMAGE
@@ -255,8 +256,7 @@ def _over(below: Path, disk: int) -> WorkDisk:
         os.close(disk)
 
 
-@dataclass(frozen=True, slots=True)
-class _Spare:
+class _Spare(msgspec.Struct, frozen=True):
     """A file system that is ready: to make one takes longer than a job's start should."""
 
     image: Path

@@ -6,9 +6,9 @@ the instant it was due. So nothing runs in the background, and one seed gives on
 """
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from math import inf
 
+import msgspec
 import trio
 
 from swarmnode.errors import (
@@ -36,8 +36,7 @@ def _virtual_ms() -> int:
     return int(trio.current_time() * 1000)
 
 
-@dataclass(slots=True)
-class _Job:
+class _Job(msgspec.Struct):
     process: Process
     spec: JobSpec | None = None
     """None: it was prepared or renewed, not started."""
@@ -48,7 +47,7 @@ class _Job:
     started_ms: int = 0
     started_s: float = 0.0
     """On the clock of the loop; `started_ms` is on the wall."""
-    steps: Iterator[float] = field(default_factory=lambda: iter(()))
+    steps: Iterator[float] = msgspec.field(default_factory=lambda: iter(()))
     """The program, which yields how long it sleeps."""
     due_s: float = inf
     """When the program wakes next."""
@@ -61,7 +60,7 @@ class _Job:
     lease_notice_s: float = 0.0
     exit: JobExit | None = None
     """None while it may go on."""
-    changed: trio.Event = field(default_factory=trio.Event)
+    changed: trio.Event = msgspec.field(default_factory=trio.Event)
     """Replaced whenever something happens that nobody could have foreseen."""
 
     def lease_ends_s(self) -> float:

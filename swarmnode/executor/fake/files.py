@@ -1,9 +1,9 @@
 """The work folder of a FakeExecutor's job: files are bytes by name, folders those they lie in."""
 
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
-from dataclasses import replace
 
 import trio
+from msgspec.structs import replace
 
 from swarmnode.errors import OutputUnsafeError, TreeChangedError, TreeRefusedError
 from swarmnode.executor.fake.programs import File, Process

@@ -7,9 +7,10 @@ the refusal of a task repeat word for word.
 import os
 from collections.abc import Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from swarmnode.errors import ConfigError, ExecutorUnavailableError
 from swarmnode.executor.disk.work_disk import WorkDisks
@@ -33,8 +34,7 @@ _GROUP_OF_ITS_OWN: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ExecutorConfig:
+class ExecutorConfig(msgspec.Struct, frozen=True):
     """How jobs are confined on this machine."""
 
     sandbox: str = BWRAP
@@ -61,8 +61,7 @@ class ExecutorConfig:
             raise ConfigError("uid_first must be at least 1000 and uid_count at least 2")
 
 
-@dataclass(frozen=True, slots=True)
-class Capability:
+class Capability(msgspec.Struct, frozen=True):
     """The findings. `limits` is what `Executor.enforceable()` answers."""
 
     trouble: str

@@ -10,9 +10,10 @@ bubblewrap runs as that user. What only root may reach is handed to it under /tm
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from swarmnode.executor.shim.order import FD_ARGS, FD_BLOCK, FD_SECCOMP, FD_STATUS
 from swarmnode.executor.shim.stage import HELD, staged_path
@@ -67,8 +68,7 @@ class Sources:
         return staged_path(len(self.staged) - 1)
 
 
-@dataclass(frozen=True, slots=True)
-class SandboxView:
+class SandboxView(msgspec.Struct, frozen=True):
     """What one job is to see."""
 
     work: str

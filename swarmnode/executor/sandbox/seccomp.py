@@ -9,8 +9,9 @@ The same bytes serve `bwrap --seccomp FD` and prctl(PR_SET_SECCOMP).
 import errno
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from swarmnode.errors import ExecutorUnavailableError
 
@@ -48,8 +49,7 @@ _WITHIN: Final = ("process_vm_readv", "process_vm_writev")
 the kernel lets a process do this to others of its user in there, and the filter to nobody else."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Machine:
+class _Machine(msgspec.Struct, frozen=True):
     audit_arch: int
     has_x32: bool
     clone: int

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Final
+
+import msgspec
 
 from p2p.effects import WakeAt
 from p2p.ids import NetworkId, PeerId
@@ -49,8 +50,7 @@ NOTED_EVERY_S: Final = 1.0
 MAY_HAVE_RUN = "may have run and must not run twice (effects = once)"
 
 
-@dataclass(slots=True)
-class Search:
+class Search(msgspec.Struct):
     """The way of an open task to its next machine."""
 
     auction: Auction | None = None
@@ -63,7 +63,7 @@ class Search:
     """Auctions in a row that nobody won."""
     retry_due_s: float | None = None
     """When its turn comes; a RetryDue of another time is stale. None: no turn is timed."""
-    shunned: dict[PeerId, float] = field(default_factory=dict)
+    shunned: dict[PeerId, float] = msgspec.field(default_factory=dict)
     """Machines not to be asked, until when."""
     not_before_s: float = 0.0
     """It is not put to auction sooner: another machine may have it."""
@@ -77,8 +77,7 @@ class Search:
         return self.shunned.get(peer, now_s) > now_s
 
 
-@dataclass(slots=True)
-class Watch:
+class Watch(msgspec.Struct):
     """What is known of the provider of an open task's newest attempt, and owed to it."""
 
     award: Award | None = None
@@ -101,13 +100,12 @@ class Watch:
     """What the provider of its newest attempt said last; UNKNOWN before it spoke."""
 
 
-@dataclass(slots=True)
-class Pursuit:
+class Pursuit(msgspec.Struct):
     """What is known of one open task besides its record."""
 
-    search: Search = field(default_factory=Search)
+    search: Search = msgspec.field(default_factory=Search)
     """While it waits, and for the time after: how often nobody won, and whom not to ask."""
-    watch: Watch = field(default_factory=Watch)
+    watch: Watch = msgspec.field(default_factory=Watch)
     """While a machine has it, from the award on."""
 
 

@@ -1,13 +1,12 @@
 """Settings of the buyer's side, with the reasons for their values."""
 
-from dataclasses import dataclass
+import msgspec
 
 from swarmnode.limits import CALLEES_MAX
 from swarmnode.market.guardians.config import GuardianConfig
 
 
-@dataclass(frozen=True, slots=True)
-class BuyerConfig:
+class BuyerConfig(msgspec.Struct, frozen=True):
     """How a buyer asks, awards and watches. Times in seconds, on the monotonic clock."""
 
     callees: int = 8

@@ -5,8 +5,8 @@ Of the stream each reader has a bounded buffer, and a mark where it is torn.
 
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass, field
 
+import msgspec
 import trio
 
 from swarmnode.limits import EVENTS_BUFFERED_MAX
@@ -15,13 +15,12 @@ from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.ledger import TaskChanged
 
 
-@dataclass(slots=True)
-class _Follower:
-    waiting: deque[TaskEvent] = field(default_factory=deque)
+class _Follower(msgspec.Struct):
+    waiting: deque[TaskEvent] = msgspec.field(default_factory=deque)
     """At most EVENTS_BUFFERED_MAX; nothing is added while `missed` is not told."""
     missed: int = 0
     """Events dropped since it was full; told as one mark after those that wait."""
-    news: trio.Event = field(default_factory=trio.Event)
+    news: trio.Event = msgspec.field(default_factory=trio.Event)
     """Set by every event; the reader replaces it before it waits."""
 
     def take(self, event: TaskChanged) -> None:

@@ -6,15 +6,14 @@
 Until then a machine of the same person that takes over asks the provider for the log again.
 """
 
-from dataclasses import dataclass
+import msgspec
 
 from swarmnode.limits import RELIEVED_KEPT_MAX
 from swarmnode.market.buyer import events as e
 from swarmnode.tasks.ids import TaskId
 
 
-@dataclass(frozen=True, slots=True)
-class _Held:
+class _Held(msgspec.Struct, frozen=True):
     fence: int
     receipt: e.Effect
     until_s: float

@@ -1,10 +1,9 @@
 """Settings of the keepers of tasks, with the reasons for their values."""
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class GuardianConfig:
+class GuardianConfig(msgspec.Struct, frozen=True):
     """Times in seconds, on the monotonic clock."""
 
     lease_s: float = 15.0

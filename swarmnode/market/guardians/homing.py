@@ -5,9 +5,10 @@ keeps goes on here alone.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import inf
 from typing import Final
+
+import msgspec
 
 from p2p.effects import Send
 from swarmnode.market.guardians import events as g
@@ -24,8 +25,7 @@ HOMING_LEASES: Final = 3.0
 """Leases in which keepers of a recovered task answer, before it is held to have none."""
 
 
-@dataclass(slots=True)
-class _Sought:
+class _Sought(msgspec.Struct):
     patience_s: float
     """How long everybody is asked, from the first call on."""
     until_s: float = inf

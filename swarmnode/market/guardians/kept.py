@@ -1,10 +1,11 @@
 """What a keeper does for one task, as a table, and what it knows of the other keepers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from math import inf
 from typing import Final
+
+import msgspec
 
 from p2p.ids import PeerId
 from swarmnode.market.counting import is_near
@@ -50,15 +51,14 @@ that acts for it brings it the task, and one of its person's says what that has 
 _NOBODY: Final = PeerId("")
 
 
-@dataclass(slots=True)
-class Copies:
+class Copies(msgspec.Struct):
     """What we know, while we act, of the record at its other keepers."""
 
-    has: dict[PeerId, tuple[int, int]] = field(default_factory=dict)
+    has: dict[PeerId, tuple[int, int]] = msgspec.field(default_factory=dict)
     """Version that each said it holds."""
-    heard_by: dict[PeerId, float] = field(default_factory=dict)
+    heard_by: dict[PeerId, float] = msgspec.field(default_factory=dict)
     """When we said what each has answered last, in this term."""
-    carried_s: dict[PeerId, tuple[tuple[int, int], float]] = field(default_factory=dict)
+    carried_s: dict[PeerId, tuple[tuple[int, int], float]] = msgspec.field(default_factory=dict)
     """Version that is on its way to each, and since when."""
     firm: tuple[int, int] = (0, 0)
     """Version from which on the keepers it names can do without those before them."""
@@ -86,17 +86,16 @@ class Copies:
             self.heard_by[peer] = max(said_s, self.heard_by.get(peer, -inf))
 
 
-@dataclass(slots=True)
-class Candidacy:
+class Candidacy(msgspec.Struct):
     """Our standing for a task's turn, as far as it has come."""
 
     term: int = 0
     """That we stand for, or stood for last."""
     asked_s: float = 0.0
     """When we called for votes last."""
-    votes: set[PeerId] = field(default_factory=set)
+    votes: set[PeerId] = msgspec.field(default_factory=set)
     """Who gave us theirs for `term`, ourselves included; they count while the task STANDS."""
-    strangers: set[PeerId] = field(default_factory=set)
+    strangers: set[PeerId] = msgspec.field(default_factory=set)
     """Who has answered that it does not keep the task."""
     in_vain: int = 0
     """Calls for votes in a row that everybody answered like that."""
@@ -122,8 +121,7 @@ class Candidacy:
         self.strangers.clear()
 
 
-@dataclass(slots=True)
-class Kept:
+class Kept(msgspec.Struct):
     """One task at this keeper."""
 
     record: GuardRecord
@@ -132,9 +130,9 @@ class Kept:
     """What we do for it: after a start KEEPS or ACTS, by what the record says."""
     heard_s: float
     """When who acts was last heard; of ours while we act: never."""
-    copies: Copies = field(default_factory=Copies)
+    copies: Copies = msgspec.field(default_factory=Copies)
     """Of the others, while we act; what they hold is forgotten with a new turn."""
-    candidacy: Candidacy = field(default_factory=Candidacy)
+    candidacy: Candidacy = msgspec.field(default_factory=Candidacy)
     """Of ours; its term is never below one that we stood for."""
     known_term: int = 0
     """The highest one heard of."""
@@ -161,8 +159,7 @@ class Kept:
         return is_counted and record.kept.spec == ours.spec
 
 
-@dataclass(frozen=True, slots=True)
-class Guarded:
+class Guarded(msgspec.Struct, frozen=True):
     """Who would go on with a task of ours, were this machine to go away now."""
 
     holders: tuple[PeerId, ...] = ()

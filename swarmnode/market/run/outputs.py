@@ -2,9 +2,9 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import trio
 
 from p2p.wire.codec import encode
@@ -29,8 +29,7 @@ STORE_AGAIN_S: Final = 3.0
 NAMES_TOO_LONG: Final = "the names of the outputs are too long: put them into one folder"
 
 
-@dataclass(frozen=True, slots=True)
-class Collected:
+class Collected(msgspec.Struct, frozen=True):
     """Outputs that are stored, and what was asked for and is not, in words."""
 
     files: tuple[StoredFile, ...] = ()

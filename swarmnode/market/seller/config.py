@@ -1,10 +1,9 @@
 """Settings of the seller's side, with the reasons for their values."""
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class SellerConfig:
+class SellerConfig(msgspec.Struct, frozen=True):
     """Times in seconds, on this machine's monotonic clock."""
 
     lends: bool = True

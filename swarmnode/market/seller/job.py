@@ -1,7 +1,8 @@
 """One attempt at its provider, with what is not written down of it."""
 
-from dataclasses import dataclass, field
 from typing import Final
+
+import msgspec
 
 from p2p.effects import Persist
 from p2p.wire.codec import encode
@@ -14,8 +15,7 @@ _BEATS_KEPT: Final = 8
 """An answer to an older word than that says nothing about now."""
 
 
-@dataclass(slots=True)
-class SellerJob:
+class SellerJob(msgspec.Struct):
     """A job that is not settled."""
 
     record: JobRecord
@@ -26,7 +26,7 @@ class SellerJob:
     """When it was accepted, or this node began: its end is guessed from that."""
     has_room: bool
     """A process of it may live."""
-    beats: dict[int, float] = field(default_factory=dict)
+    beats: dict[int, float] = msgspec.field(default_factory=dict)
     """The newest States, by number, and when they were said."""
     look_s: float = 0.0
     """When its lease is looked at next."""

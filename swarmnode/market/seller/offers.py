@@ -4,7 +4,7 @@ A bid HELD has its room really set aside until it is awarded, released or its ti
 buyer told QUEUED keeps a place; when room frees, the most urgent one that fits gets a new bid.
 """
 
-from dataclasses import dataclass
+import msgspec
 
 from p2p.effects import Rng, Send, WakeAt
 from p2p.ids import PeerId
@@ -21,8 +21,7 @@ _BIDS: int = 2**52
 """Bids are numbered from a random start, so that one of an earlier life is never taken for ours."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(msgspec.Struct, frozen=True):
     """Room set aside for one bid; the grant is in the capacity book under `hold/<bid>`."""
 
     bid: Bid
@@ -32,8 +31,7 @@ class Hold:
     """An award that comes later finds nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class _WaitingBuyer:
+class _WaitingBuyer(msgspec.Struct, frozen=True):
     heard: CallHeard
     arrival: int
     """Number of its first call: who asks again keeps its turn."""

@@ -1,7 +1,8 @@
 """What jobs here run on and with, as one argument."""
 
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from storage.engine.port import Tables
 from storage.facade import Objects
@@ -21,8 +22,7 @@ class SellerMemory(JobMemory, Protocol):
     async def forget_stale(self, in_use: frozenset[TaskId]) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Premises:
+class Premises(msgspec.Struct, frozen=True):
     """Where jobs run, and what of this machine they are given."""
 
     executor: Executor

@@ -5,7 +5,8 @@ Invariant R1: what is taken never exceeds the capacity, per resource, and a GPU 
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from swarmnode.tasks.records import RoomGrant
 from swarmnode.tasks.spec import Shape
@@ -13,8 +14,7 @@ from swarmnode.tasks.spec import Shape
 MILLION = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class GpuRoom:
+class GpuRoom(msgspec.Struct, frozen=True):
     """A GPU that may be lent whole."""
 
     uuid: str
@@ -22,8 +22,7 @@ class GpuRoom:
     vram_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Capacity:
+class Capacity(msgspec.Struct, frozen=True):
     """All that tasks may use of this machine; cpu_millis counts thousandths of a core."""
 
     cpu_millis: int = 0
@@ -32,8 +31,7 @@ class Capacity:
     gpus: tuple[GpuRoom, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Fitness:
+class Fitness(msgspec.Struct, frozen=True):
     """What besides room decides which tasks this machine can run."""
 
     environments: tuple[str, ...] = ()

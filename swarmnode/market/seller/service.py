@@ -3,10 +3,11 @@
 The core decides; this service hears the buyers, writes down, and gives each job a runner.
 """
 
-from dataclasses import dataclass, field, replace
 from typing import Final, assert_never
 
+import msgspec
 import trio
+from msgspec.structs import replace
 
 from p2p.ids import PeerId, PersonId
 from p2p.mesh import Mesh
@@ -29,12 +30,11 @@ TIDY_EVERY_S: Final = 3600.0
 """How often checkpoints are looked for that nobody will want any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class SellerServiceConfig:
+class SellerServiceConfig(msgspec.Struct, frozen=True):
     """What this machine lends, and on what terms."""
 
-    terms: SellerConfig = field(default_factory=SellerConfig)
-    lent: Lent = field(default_factory=Lent)
+    terms: SellerConfig = msgspec.field(default_factory=SellerConfig)
+    lent: Lent = msgspec.field(default_factory=Lent)
     survey_s: float = 5.0
     """How often the machine is looked at: its owner's processes and GPUs come and go."""
 

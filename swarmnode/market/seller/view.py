@@ -1,6 +1,6 @@
 """What a seller lends of its machine, and how it shows that to others."""
 
-from dataclasses import dataclass
+import msgspec
 
 from swarmnode.market.seller.config import SellerConfig
 from swarmnode.market.seller.core import Seller
@@ -10,8 +10,7 @@ from swarmnode.resources.port import MachineSnapshot
 from swarmnode.tasks.records import RoomGrant
 
 
-@dataclass(frozen=True, slots=True)
-class Lent:
+class Lent(msgspec.Struct, frozen=True):
     """What the owner lends at most; 0 means all there is."""
 
     cpu_millis: int = 0
@@ -20,8 +19,7 @@ class Lent:
     gpus: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class SellerStats:
+class SellerStats(msgspec.Struct, frozen=True):
     """The seller's side in numbers."""
 
     capacity: Capacity

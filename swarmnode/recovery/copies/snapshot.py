@@ -7,9 +7,9 @@ over the bounds of what is decoded at once as soon as there are some 1,300 objec
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 from blake3 import blake3
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
@@ -50,8 +50,7 @@ class Head(Record, frozen=True):
     """What the person, and the lab whose key was there, are called."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeyringSnapshot:
+class KeyringSnapshot(msgspec.Struct, frozen=True):
     """Everything that a person's node could not make again."""
 
     made_ms: int

@@ -1,9 +1,8 @@
 """Hosts of whatever kind meet, are refused, part and are missed."""
 
-from dataclasses import replace
-
 import pytest
 import trio
+from msgspec.structs import replace
 
 from p2p.errors import DialError, PeerUnreachableError
 from tests.host_lab import (

@@ -1,7 +1,7 @@
 from collections import Counter
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from p2p.ids import LabId, PeerId, PersonId
 from storage.placement.rendezvous import (

@@ -1,7 +1,8 @@
 """What the log says of a node's health."""
 
 import logging
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from swarmnode.overview.notices import NodeHealth, Notices
 

@@ -2,10 +2,11 @@
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
 import trio
+from msgspec.structs import replace
 
 from p2p.host.admission.book import AdmissionBook
 from p2p.identity.admission import Admitted, Anchor

@@ -1,6 +1,6 @@
 """What `status` says of objects that are not as they should be."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from p2p.ids import PeerId
 from storage.facade import ObjectHealth

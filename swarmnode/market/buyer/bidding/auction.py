@@ -1,7 +1,8 @@
 """One auction: who was asked, what they answered, who wins. The order of answers never matters."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from p2p.effects import Send
 from p2p.ids import PeerId
@@ -17,8 +18,7 @@ from swarmnode.tasks.spec import TaskSpec
 _RANK = {BidKind.HELD: 0, BidKind.QUEUED: 1, BidKind.REFUSED: 2}
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True):
     """What was known of a machine when it was asked; its score depends on nothing later."""
 
     rtt_ms: int
@@ -26,8 +26,7 @@ class Asked:
     """Attempts lost there, and more for each time that this task failed there."""
 
 
-@dataclass(slots=True)
-class Auction:
+class Auction(msgspec.Struct):
     """An open auction, or one whose callees still keep places for its task."""
 
     auction: int
@@ -51,7 +50,7 @@ class Auction:
     """Number by which whoever asked for a dry run knows it; 0 for an auction of a task."""
     is_open: bool = True
     """False once it was decided; places may remain."""
-    bids: dict[PeerId, Bid] = field(default_factory=dict)
+    bids: dict[PeerId, Bid] = msgspec.field(default_factory=dict)
     """The best answer of each callee so far; of nobody else."""
 
     def call(self, hold_s: float) -> list[e.Effect]:

@@ -4,8 +4,9 @@ Room that is taken now does not rule a machine out: it may keep a place.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from p2p.ids import PeerId
 from p2p.membership.view import Liveness
@@ -15,8 +16,7 @@ from swarmnode.tasks.spec import GpuWant, Shape, TaskSpec
 _MIB: Final = 1024**2
 
 
-@dataclass(slots=True)
-class Seen:
+class Seen(msgspec.Struct):
     """All that is known of one machine."""
 
     advert: ResourceAdvert | None = None

@@ -3,8 +3,9 @@
 The provider answers a claim by its State, and brings log and result again when it still has them.
 """
 
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from p2p.effects import Send
 from p2p.ids import PeerId
@@ -20,8 +21,7 @@ CLAIMS_AT_ONCE: Final = 64
 """Claims said in one step: each is a message."""
 
 
-@dataclass(slots=True)
-class _Wanted:
+class _Wanted(msgspec.Struct):
     provider: PeerId
     claim: Claim
     due_s: float

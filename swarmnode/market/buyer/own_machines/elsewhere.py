@@ -9,7 +9,6 @@ The key of the owner's lab may have any task of the lab cancelled, by an order t
 
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -94,8 +93,7 @@ _UNREACHABLE: Final = (
 log = logging.getLogger("swarm.market")
 
 
-@dataclass(frozen=True, slots=True)
-class TaskTold:
+class TaskTold(msgspec.Struct, frozen=True):
     """What another machine has said of a task."""
 
     peer: PeerId

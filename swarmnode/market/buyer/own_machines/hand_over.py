@@ -5,7 +5,6 @@ one says, under each task's key: what it does not know stays here, and is never 
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 import msgspec
@@ -26,8 +25,7 @@ GONE_ON_LOOK_S: Final = 30.0
 """A look at many tasks ends then; the others have their turn at the next one."""
 
 
-@dataclass(frozen=True, slots=True)
-class RemovedElsewhere:
+class RemovedElsewhere(msgspec.Struct, frozen=True):
     """What came of removing a task at the other machines of its owner that live."""
 
     at: tuple[PeerId, ...]

@@ -8,9 +8,9 @@ its guardians has, that the task is its own.
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, Protocol
 
+import msgspec
 import trio
 
 from p2p.errors import (
@@ -202,8 +202,7 @@ class LeftBehind:
         return any(owner is not None and owner[0] == person for owner in owners)
 
 
-@dataclass(slots=True)
-class _Teller:
+class _Teller(msgspec.Struct):
     """A member that tells what it keeps for a machine."""
 
     peer: PeerId

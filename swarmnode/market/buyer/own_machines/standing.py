@@ -1,7 +1,6 @@
 """How a task stands on this machine, and who may know that: its person, or the key of its lab."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import msgspec
@@ -26,8 +25,7 @@ def nobodys(_right: Right, _task: TaskId) -> Whose | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class Here:
+class Here(msgspec.Struct, frozen=True):
     """How a task stands on this machine, for its owner."""
 
     record: TaskRecord
@@ -37,8 +35,7 @@ class Here:
     may_cancel: bool
 
 
-@dataclass(frozen=True, slots=True)
-class WhoAsks:
+class WhoAsks(msgspec.Struct, frozen=True):
     """Who asks: a person by the certificate of their machine, or a lab by an order of its key."""
 
     person: PersonId

@@ -1,9 +1,8 @@
 """The admission exchange between two machines, over a stream without any buffer."""
 
-from dataclasses import replace
-
 import pytest
 import trio
+from msgspec.structs import replace
 
 from p2p.errors import AdmissionError
 from p2p.host.admission.exchange import OpenNetworkAdmission, TokenAdmission

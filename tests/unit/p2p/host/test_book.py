@@ -1,6 +1,6 @@
 """The book of who was admitted: whose time is up, who is out, and whose clocks agree."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from p2p.host.admission.book import AdmissionBook
 from p2p.identity.issue import DAY_MS

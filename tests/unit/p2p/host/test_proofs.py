@@ -1,9 +1,8 @@
 """What a token proves of a machine that was never met."""
 
-from dataclasses import replace
-
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from p2p.errors import WireError
 from p2p.host.admission.exchange import TokenAdmission

@@ -1,8 +1,7 @@
 """Who may certify whom, and until when."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from p2p.errors import AdmissionError, IdentityError, NotEntitledError
 from p2p.identity.admission import Admitted, Anchor, Clocks, check_token

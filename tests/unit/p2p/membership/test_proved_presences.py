@@ -1,9 +1,9 @@
 """Whatever a presence claims: a view shows what certificates prove."""
 
 import random
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from p2p.identity.caller import Caller
 from p2p.ids import LabId, NetworkId, PeerId, PersonId

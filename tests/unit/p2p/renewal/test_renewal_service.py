@@ -3,9 +3,10 @@
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import trio
+from msgspec.structs import replace
 
 from p2p.host.admission.book import AdmissionBook
 from p2p.identity.admission import Admitted

@@ -1,5 +1,4 @@
-import dataclasses
-
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -108,6 +107,6 @@ async def test_roots_that_are_known_of_one_record_are_checked_against_another_th
         (place,) = await catalog.placed(wide.address, one, 0, wide)
         assert place.roots == (A, B, C, UNMADE)
         for rows, of in (((row, row), two), ((row[:3],), one)):
-            other = dataclasses.replace(wide, rows=rows)
+            other = msgspec.structs.replace(wide, rows=rows)
             with pytest.raises(ManifestError, match="another record"):
                 await catalog.placed(other.address, of, 0, other)

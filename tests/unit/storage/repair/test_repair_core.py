@@ -1,10 +1,11 @@
 """When a holder repairs, and what it leaves to others."""
 
 import random
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import pytest
+from msgspec.structs import replace
 
 from p2p.effects import Notify
 from p2p.ids import PeerId

@@ -1,9 +1,9 @@
 import random
-from dataclasses import replace
 
 import msgspec
 import pytest
 import trio
+from msgspec.structs import replace
 
 from p2p.errors import RefusalError
 from p2p.host.memory.network import LinkModel

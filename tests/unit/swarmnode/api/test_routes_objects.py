@@ -1,13 +1,13 @@
 """Objects through the API: what is listed, to whom, and what it costs."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
 import trio
 from blake3 import blake3
+from msgspec.structs import replace
 
 from storage.facade import Mark, ObjectKind
 from storage.ids import Address

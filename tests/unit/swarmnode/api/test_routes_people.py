@@ -1,12 +1,12 @@
 """A person's key over HTTP: who may bring it, and what a locked person is told."""
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from storage.facade import ReadCap
 from storage.manifests.capability import parse_cap, text_of_cap

@@ -4,11 +4,11 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trio
+from msgspec.structs import replace
 
 from storage.errors import ObjectRemovedError
 from storage.facade import ObjectKind

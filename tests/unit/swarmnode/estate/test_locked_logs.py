@@ -1,9 +1,9 @@
 """Logs of one of several people of a machine, where they must be brought back from the pool."""
 
 import os
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from p2p.ids import PeerId
 from p2p.wire.codec import encode

@@ -1,8 +1,7 @@
 """Which files are a checkpoint, of which step, and when one is complete."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from swarmnode.memory.entries import CheckpointEntry, FolderLook, look_at, marked_step
 from swarmnode.memory.stillness import Draft, Stillness

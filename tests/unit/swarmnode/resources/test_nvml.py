@@ -16,12 +16,12 @@ from swarmnode.resources.nvml import NvmlReader
 ROOT = Path(__file__).resolve().parents[4]
 MIB = 1024 * 1024
 SCRIPT = """
-import dataclasses, json
+import json, msgspec
 from swarmnode.errors import GpuUnknownError
 from swarmnode.resources.nvml import NvmlReader
 reader = NvmlReader()
 reader.owns = lambda pid: pid == 4711
-gpus = [dataclasses.asdict(gpu) for gpu in reader.read()]
+gpus = [msgspec.structs.asdict(gpu) for gpu in reader.read()]
 files = [reader.device_file(gpu["uuid"]) for gpu in gpus]
 try:
     missing = reader.device_file("GPU-99")

@@ -1,12 +1,12 @@
 """Calls, casts and bodies over a network in memory, on virtual time."""
 
-from dataclasses import replace
 from functools import partial
 from random import Random
 
 import pytest
 import trio
 import trio.testing
+from msgspec.structs import replace
 
 from p2p.errors import (
     PeerUnreachableError,
