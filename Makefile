@@ -2,8 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 TESTS ?= tests
-# Side by side; one more than most machines of developers have idle, as many tests wait for processes.
-WORKERS ?= 3
+# Side by side; two more than two processors, as many tests wait for other processes.
+WORKERS ?= 4
 SIDE_BY_SIDE = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 # Errors only: a warning about a folder or a cache of pip's is nothing that a reader could act on.
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --no-deps

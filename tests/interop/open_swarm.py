@@ -18,8 +18,6 @@ from swarmnode.home.folders import Home
 class OpenSwarm(LocalSwarm):
     """A LocalSwarm whose first node founds an open network."""
 
-    __slots__ = ()
-
     def _enrol(self, home: Path, names: Names) -> str:
         place, now_ms = home_at(home), time_ns() // 1_000_000
         return enrol.found_network(place, names, os.urandom, now_ms, is_open=True).peer
