@@ -143,7 +143,19 @@ class CheckpointKeeper:
         if told is not None and (draft is None or draft.entry.step <= told.step):
             await self.store(told)
         elif draft is not None:
+            await self._store_last(draft, look, now_ns, is_orderly=is_orderly)
+
+    async def _store_last(
+        self, draft: Draft, look: FolderLook, now_ns: int, *, is_orderly: bool
+    ) -> None:
+        """The newest one, or, where that cannot be kept, the one before it and say why."""
+        try:
             await self._store(draft, draft.entry.step)
+        except (CheckpointRefusedError, OutputUnsafeError):
+            older = self._still.last_words(look, now_ns, is_orderly=is_orderly)
+            if older is not None and not self._still.is_refused(older.entry):
+                await self._store(older, older.entry.step)
+            raise
 
     async def store(self, told: CheckpointTold) -> None:
         """Make what the task staged durable and tell; nothing is done when it is kept already.
@@ -159,15 +171,24 @@ class CheckpointKeeper:
             if step and (self._steps.is_past(step) or not self._still.is_new(draft)):
                 return  # while it waited for its turn
             step = step or self.stored_step + 1
-            if step > STEP_MAX:  # a step.json can name any number
-                raise CheckpointRefusedError(f"steps end at {STEP_MAX}: number them anew")
             began_s = trio.current_time()
-            made = await self._steps.put(draft, step, self._still)
+            made = await self._put(draft, step)
             await self._ears.on_checkpoint(made)
             self._still.stored(draft, step)
             await self._steps.stored(made)
             self._due_s = began_s + self.spec.every_ms / 1000
         await self._say("")
+
+    async def _put(self, draft: Draft, step: int) -> CheckpointRecord:
+        try:
+            if step > STEP_MAX:  # a step.json can name any number
+                raise CheckpointRefusedError(f"steps end at {STEP_MAX}: number them anew")
+            return await self._steps.put(draft, step, self._still)
+        except TreeChangedError:  # it is being written: another look will tell
+            raise
+        except (CheckpointRefusedError, OutputUnsafeError):
+            self._still.refused(draft.entry)
+            raise
 
     # -- what there is
 

@@ -53,11 +53,21 @@ class Stillness(msgspec.Struct):
     """Entries as they were last seen, and since when they are so."""
     _beside: dict[Parts, Found] = msgspec.field(default_factory=dict)
     """What lay beside them at the look before."""
+    _refused: dict[int, tuple[Found, ...]] = msgspec.field(default_factory=dict)
+    """Entries that could not be kept as they are: an older one that can goes first."""
 
     def stored(self, draft: Draft, step: int) -> None:
         """The pool keeps it, and the submitter will be told."""
         self.step, self.found = step, draft.entry.found
         self.loose, self.is_sure = {path.parts: path for path in draft.loose}, draft.is_sure
+
+    def refused(self, entry: CheckpointEntry) -> None:
+        """As it is, it cannot be kept; whether an older one can is still to be seen."""
+        self._refused[entry.step] = entry.found
+
+    def is_refused(self, entry: CheckpointEntry) -> bool:
+        """Whether it is still what could not be kept."""
+        return self._refused.get(entry.step) == entry.found
 
     def is_new(self, draft: Draft) -> bool:
         """Whether storing it would tell anything that is not stored."""
@@ -94,7 +104,7 @@ class Stillness(msgspec.Struct):
         self._beside = {path.parts: path for path in look.loose}
         is_beside_news = self._is_beside_news(look, calm_beside)
         highest = max((entry.step for entry in look.entries), default=0)
-        for entry in sorted(calm, key=lambda candidate: candidate.step, reverse=True):
+        for entry in self._in_turn(calm):
             is_sure = self._is_sure(entry, rests[id(entry)], highest)
             may_be = is_sure or rests[id(entry)] >= self.config.quiet_s
             if may_be and (
@@ -110,7 +120,7 @@ class Stillness(msgspec.Struct):
         `now_ns` is the clock of the files' times: nobody may have looked for a while.
         """
         highest = max((entry.step for entry in look.entries), default=0)
-        for entry in sorted(look.entries, key=lambda candidate: candidate.step, reverse=True):
+        for entry in self._in_turn(look.entries):
             rest_s = (now_ns - max(path.changed_ns for path in entry.found)) / 1e9
             is_whole = is_orderly or entry.is_marked or entry.was_placed
             may_be = is_whole or rest_s >= self.config.quiet_s
@@ -119,6 +129,10 @@ class Stillness(msgspec.Struct):
             if may_be and (is_news or is_beside):
                 return Draft(entry, look.loose, is_whole or self._is_sure(entry, rest_s, highest))
         return None
+
+    def _in_turn(self, entries: Sequence[CheckpointEntry]) -> list[CheckpointEntry]:
+        """The newest first, but for those that were refused."""
+        return sorted(entries, key=lambda entry: (self.is_refused(entry), -entry.step))
 
     def _is_sure(self, entry: CheckpointEntry, rest_s: float, highest: int) -> bool:
         is_whole = entry.is_marked or entry.was_placed
@@ -147,6 +161,7 @@ class Stillness(msgspec.Struct):
     def _remember(self, look: FolderLook, now_s: float) -> None:
         before = self._since
         self._since = {}
+        self._refused = {one.step: one.found for one in look.entries if self.is_refused(one)}
         for entry in look.entries:
             seen = before.get(entry.step)
             is_same = seen is not None and seen[0] == entry.found

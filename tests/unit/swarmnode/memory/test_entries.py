@@ -133,6 +133,27 @@ def test_a_later_step_says_that_the_one_before_is_complete() -> None:
     assert (draft.entry.step, draft.is_sure) == (1, True)
 
 
+def test_where_the_newest_is_refused_the_one_before_it_goes_first() -> None:
+    still, seen = Stillness(), look("out/step-1/a", "out/step-2/a")
+    still.look(seen, 0)
+    newest = still.look(seen, 1)
+    assert newest is not None
+    assert newest.entry.step == 2
+    still.refused(newest.entry)
+    before = still.look(seen, 2)
+    assert before is not None
+    assert (before.entry.step, before.is_sure) == (1, True)
+    still.stored(before, 1)
+    again = still.look(seen, 3)
+    assert again is not None
+    assert again.entry.step == 2
+    mended = look("out/step-1/a", "out/step-2/b")
+    still.look(mended, 4)
+    taken = still.look(mended, 5)
+    assert taken is not None
+    assert taken.entry.found == mended.entries[-1].found
+
+
 def test_a_folder_without_numbers_is_taken_each_time_it_has_changed() -> None:
     still = Stillness()
     for version in (1, 2, 3):

@@ -1,10 +1,12 @@
 """Which checkpoints are kept, for how long, and what of a job that ended."""
 
+import json
 from itertools import pairwise
 
 import trio
 
 from swarmnode.executor.fake.programs import Process, Run
+from swarmnode.limits import STEP_MAX
 from swarmnode.tasks.checkpoint import is_newer, resume_step
 from testnet.sim.seeded import simulated
 from tests.memory_lab import TASK, Lab, _once, job_spec
@@ -82,6 +84,34 @@ async def test_the_last_words_of_a_job_that_ended_are_kept() -> None:
         await lab.executor.stop(lab.job, 1)
         assert await lab.memory.flush(lab.job, is_orderly=True) == ""
     assert [one.step for one in lab.reported] == [1, 2]
+
+
+BEYOND = json.dumps({"step": STEP_MAX + 1}).encode()
+
+
+@simulated
+async def test_where_the_newest_is_refused_the_one_before_it_is_kept_and_the_refusal_told() -> None:
+    lab = Lab()
+    async with lab.watching():
+        await lab.stage(1)
+        await lab.write("checkpoint/step.json", BEYOND)
+        await lab.until_step(1)
+        await trio.sleep(10)
+    assert [one.step for one in lab.reported] == [1]
+    assert lab.troubles[0] == f"steps end at {STEP_MAX}: number them anew"
+    assert lab.troubles[-1] == lab.troubles[0]
+
+
+@simulated
+async def test_so_it_is_with_the_last_words_of_a_job() -> None:
+    lab = Lab()
+    async with lab.watching(every_ms=1_000_000):
+        await trio.sleep(5)
+        await lab.stage(1)
+        await lab.write("checkpoint/step.json", BEYOND)
+        await lab.executor.stop(lab.job, 1)
+        assert "number them anew" in await lab.memory.flush(lab.job, is_orderly=True)
+    assert [one.step for one in lab.reported] == [1]
 
 
 def _in_place(process: Process, _arguments: object) -> Run:
