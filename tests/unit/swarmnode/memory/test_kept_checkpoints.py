@@ -93,6 +93,7 @@ BEYOND = json.dumps({"step": STEP_MAX + 1}).encode()
 async def test_where_the_newest_is_refused_the_one_before_it_is_kept_and_the_refusal_told() -> None:
     lab = Lab()
     async with lab.watching():
+        await trio.sleep(5.5)  # between two looks, so that both come at once
         await lab.stage(1)
         await lab.write("checkpoint/step.json", BEYOND)
         await lab.until_step(1)
