@@ -183,7 +183,7 @@ class Connection:
         await trio.sleep(rest_s)
         self._turn.began_s = trio.current_time()
 
-    def _on_event(self, event: events.Event) -> None:
+    def _on_event(self, event: events.FromPeer) -> None:
         match event:
             case events.Received(stream_id, data):
                 if stream := self._streams.get(stream_id):

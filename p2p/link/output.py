@@ -26,8 +26,8 @@ class LinkOutput:
         on_broken: Callable[[str], None],
     ) -> None:
         """`on_broken` closes the connection, when nothing can leave it any more."""
-        self.on_room: Callable[[], None] | None = None
-        """Called when the socket has taken all: for whoever fills the room at once."""
+        self._fill: Callable[[], None] | None = None
+        """See `fill_by`."""
         self.backlog_bytes = backlog_bytes
         """Lowered on a slow line, where what was queued can no longer be overtaken."""
         self._channel = channel
@@ -40,9 +40,13 @@ class LinkOutput:
         self._waiting = trio.lowlevel.ParkingLot()
         """Parked until the socket has taken all: writers, and a reader when too much waits."""
         self._owes_room = False
-        """`on_room` was passed over for tasks that waited: next time it comes first."""
+        """`_fill` was passed over for tasks that waited: next time it comes first."""
         self._ended_because: str | None = None
         """Why nobody may add anything any more; what is queued still leaves."""
+
+    def fill_by(self, fill: Callable[[], None] | None) -> None:
+        """Call `fill` whenever the socket has taken all, so that it fills the room at once."""
+        self._fill = fill
 
     @property
     def waiting_bytes(self) -> int:
@@ -128,8 +132,8 @@ class LinkOutput:
 
     async def _pay_room(self) -> None:
         await trio.lowlevel.checkpoint()  # who was woken has had its turn by then
-        if self.on_room is not None:
-            self.on_room()
+        if self._fill is not None:
+            self._fill()
 
     def _seal(self) -> None:
         self._unsent = self._channel.seal(self._output.take())
@@ -142,17 +146,17 @@ class LinkOutput:
                 self._tell_of_room()
 
     def _tell_of_room(self) -> None:
-        """There is room for whoever waits in `wait_for_room`, or for `on_room`, by turns.
+        """There is room for whoever waits in `wait_for_room`, or for `_fill`, by turns.
 
-        `on_room` fills it at once; a task that waits first has to get its turn.
+        `_fill` fills it at once; a task that waits first has to get its turn.
         """
         is_waited_for = bool(self._waiting)
         self._waiting.unpark_all()
         self._owes_room = is_waited_for and not self._owes_room
         if self._owes_room:
             self._is_ready.set()
-        elif self.on_room is not None:
-            self.on_room()
+        elif self._fill is not None:
+            self._fill()
 
     def _broke(self, why: LinkClosedError) -> None:
         """Nothing can leave any more: do not wait for the goodbye."""

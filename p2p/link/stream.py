@@ -33,8 +33,7 @@ class LinkStream:
         self.link = link
         self._core, self._out = link.core, link.out
         self.stream_id = stream_id
-        self.on_writable: Callable[[], None] | None = None
-        """Called when the peer takes more: for whoever writes without waiting."""
+        self._on_writable: Callable[[], None] | None = None
         self._chunks: deque[bytes | memoryview] = deque()
         """What came and was not read, in order."""
         self._is_ended = False
@@ -45,6 +44,10 @@ class LinkStream:
         """Parked until something comes or it is over."""
         self._writers = trio.lowlevel.ParkingLot()
         """Parked until the peer takes more or it is over."""
+
+    def on_writable(self, listener: Callable[[], None]) -> None:
+        """Be told when the peer takes more: for whoever writes without waiting."""
+        self._on_writable = listener
 
     def room(self) -> int:
         """Bytes that may be written now without waiting for the peer or the socket."""
@@ -138,8 +141,8 @@ class LinkStream:
     def window_grew(self) -> None:
         """The peer takes more."""
         self._writers.unpark_all()
-        if self.on_writable is not None:
-            self.on_writable()
+        if self._on_writable is not None:
+            self._on_writable()
 
     def fail(self, why: Exception) -> None:
         """The stream is over without having ended."""

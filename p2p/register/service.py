@@ -54,9 +54,8 @@ class RegisterService:
         """Set when an entry has come."""
         self._out: Mapping[PeerId, str] = {}
         """Machines that are out, and why, as of the last sweep; another mapping when it changes."""
-        self._listeners: list[Callable[[Mapping[PeerId, str]], None]] = []
-        self.on_lapsed: Callable[[PeerId, str], None] = lambda _peer, _why: None
-        """Told of each connection that is ended because certificates have; must not block."""
+        self._told_of_out: list[Callable[[Mapping[PeerId, str]], None]] = []
+        self._told_of_lapsed: list[Callable[[PeerId, str], None]] = []
         self.register.listeners.append(self._on_entry)
 
     # -- what the rest of the node asks
@@ -77,7 +76,11 @@ class RegisterService:
 
     def on_out(self, listener: Callable[[Mapping[PeerId, str]], None]) -> None:
         """Be told all that are out whenever that has changed; must not block."""
-        self._listeners.append(listener)
+        self._told_of_out.append(listener)
+
+    def on_lapsed(self, listener: Callable[[PeerId, str], None]) -> None:
+        """Be told of each connection that is ended as its certificates have; must not block."""
+        self._told_of_lapsed.append(listener)
 
     async def add(self, sealed: Signed) -> Entry | None:
         """Take an entry of our own, keep it, act on it and tell everybody; None if it is known."""
@@ -127,12 +130,12 @@ class RegisterService:
         out = self.book.removed()
         if out is not self._out and dict(out) != dict(self._out):
             self._out = out
-            for listener in self._listeners:
+            for listener in self._told_of_out:
                 listener(out)
         gone = {**self.book.lapsed(self._wall_ms()), **out}
         for peer in self._host.peers():
             if peer in gone:
-                if peer not in out:
-                    self.on_lapsed(peer, gone[peer])
+                for tell in () if peer in out else self._told_of_lapsed:
+                    tell(peer, gone[peer])
                 nursery.start_soon(self._host.disconnect, peer, gone[peer])
         await trio.lowlevel.checkpoint()

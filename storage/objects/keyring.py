@@ -5,7 +5,7 @@ keyring has it.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 import trio
@@ -70,6 +70,10 @@ class KeyRow(Record, frozen=True):
     """What was said with that, as one line."""
 
 
+SealKey: TypeAlias = Callable[[str, Address, ObjectKey], ObjectKey]
+"""A person's key of an object as it is to rest."""
+
+
 class Keyring:
     """A durable table of objects."""
 
@@ -77,10 +81,22 @@ class Keyring:
         self._tables = tables
         self._table = table
         """TABLE or ENTRUSTED: only what stands in the first is found by lease and digest."""
-        self.on_change: Callable[[], None] = lambda: None
-        """Called after each change that is durable, but for copies of the keyring itself."""
-        self.seal: Callable[[str, Address, ObjectKey], ObjectKey] = _in_clear
-        """A person's key of an object as it is to rest; what is sealed already stays as it is."""
+        self._told_of_changes: list[Callable[[], None]] = []
+        self._seal: SealKey = _in_clear
+        """See `rest_by`; until then all keys rest in clear."""
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Be told after each change that is durable, but for copies of the keyring itself."""
+        self._told_of_changes.append(listener)
+
+    def rest_by(self, seal: SealKey) -> None:
+        """From now on a person's keys rest as `seal` says; what is sealed already stays so."""
+        self._seal = seal
+
+    def tell_changed(self) -> None:
+        """A change is durable."""
+        for tell in self._told_of_changes:
+            tell()
 
     def get(self, address: Address) -> KeyRow | None:
         """The object of that address, if it is here."""
@@ -112,7 +128,7 @@ class Keyring:
         for at in range(0, len(pairs), RESTORED_AT_ONCE):
             await self._tables.transact(self._restoring(pairs[at : at + RESTORED_AT_ONCE]))
         if pairs:
-            self.on_change()
+            self.tell_changed()
 
     def _restoring(self, pairs: Sequence[tuple[bytes, bytes]]) -> Callable[[WriteView], None]:
         read = [(Address(key), stored(KeyRow, value, "store.lmdb")) for key, value in pairs]
@@ -158,7 +174,7 @@ class Keyring:
         row = self._at_rest(address, row)
         await self._tables.transact(lambda view: self._put(view, address, row))
         if row.kind != ObjectKind.KEYRING:
-            self.on_change()
+            self.tell_changed()
 
     def _put(self, view: WriteView, address: Address, row: KeyRow) -> None:
         view.put(self._table, address, encode(row))
@@ -193,7 +209,7 @@ class Keyring:
     def _at_rest(self, address: Address, row: KeyRow) -> KeyRow:
         if not row.person:
             return row
-        return msgspec.structs.replace(row, key=self.seal(row.person, address, row.key))
+        return msgspec.structs.replace(row, key=self._seal(row.person, address, row.key))
 
     async def remove(self, address: Address) -> bool:
         """Forget an object; False when it was not there. Raises StoreFullError."""

@@ -220,7 +220,7 @@ class ObjectService:
     async def leave(self, address: Address) -> None:
         """See storage.facade.Objects.leave."""
         if await self._keyring.remove(address):
-            self._keyring.on_change()
+            self._keyring.tell_changed()
 
     async def forget(self, address: Address) -> Forgotten | None:
         """See storage.facade.Objects.forget. What is both ours and entrusted goes from both."""
@@ -241,7 +241,7 @@ class ObjectService:
         await self._removed.prune()
         self._parts.catalog.forget(address)
         if row.kind != ObjectKind.KEYRING:
-            self._keyring.on_change()
+            self._keyring.tell_changed()
         return await self.dropping.try_now(row.lease)
 
     async def remove(
@@ -299,8 +299,8 @@ class ObjectService:
                     address, row.name, row.person, ObjectHealth.REMOVED, stone.why
                 )
                 self.own.troubles.pop(address, None)
-                self.own.on_change(trouble)
-            self._keyring.on_change()
+                self.own.tell(trouble)
+            self._keyring.tell_changed()
         parts.catalog.forget(address)
 
     def _refuse_removed(self, address: Address) -> None:

@@ -156,9 +156,17 @@ class OwnObjects(msgspec.Struct):
     judge: SegmentJudge
     troubles: dict[Address, ObjectTrouble] = msgspec.field(default_factory=dict)
     """Those that are not whole."""
-    on_change: Callable[[ObjectTrouble], None] = lambda trouble: None
-    """Told of each whose health has changed."""
+    _told: list[Callable[[ObjectTrouble], None]] = msgspec.field(default_factory=list)
     _after: int = 0
+
+    def on_change(self, listener: Callable[[ObjectTrouble], None]) -> None:
+        """Be told of each whose health has changed."""
+        self._told.append(listener)
+
+    def tell(self, trouble: ObjectTrouble) -> None:
+        """The health of one has changed."""
+        for tell in self._told:
+            tell(trouble)
 
     async def run(self) -> None:
         """Look now and then until cancelled; so many at a time, each in its turn."""
@@ -209,7 +217,7 @@ class OwnObjects(msgspec.Struct):
             self.troubles[now.address] = now
         was = ObjectHealth.WHOLE if before is None else before.health
         if was is not now.health:
-            self.on_change(now)
+            self.tell(now)
 
     async def _look(self, address: Address) -> _Standing:
         """By who lives and the records known here; newer ones are asked for where these look bad.

@@ -52,7 +52,7 @@ async def _serve(config: Config, home: Home, real: Real, shares: DescriptorShare
     node = Node(config, real.edges, real.identity, real.seeds)
     notices = OutNotices(real.edges.book)
     node.peers.register.on_out(notices.tell)
-    node.peers.register.on_lapsed = notices.tell_lapsed
+    node.peers.register.on_lapsed(notices.tell_lapsed)
     api = _api_of(node, config, home, shares)
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGUSR1) as signals:
         async with trio.open_nursery() as nursery:
@@ -74,7 +74,7 @@ def _api_of(node: Node, config: Config, home: Home, shares: DescriptorShares) ->
         read_tokens(tokens)  # a file that cannot be used is told now
     book = TokenBook(tokens)
     hub = EventHub(node.market.buyer.events, os.urandom(8).hex(), node.person_of)
-    node.storage.objects.own.on_change = hub.tell_object
+    node.storage.objects.own.on_change(hub.tell_object)
     return ApiServer(
         build_app(all_routes(node, hub, book), node.has_started),
         home.api_socket,

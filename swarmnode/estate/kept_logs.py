@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from typing import TypeAlias
 
 import msgspec
 import trio
@@ -21,6 +22,9 @@ from swarmnode.market.logbook import LogBook
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.records import TaskRecord
 
+OpenCap: TypeAlias = Callable[[str, ReadCap], ReadCap]
+"""A person's capability in clear, where it rests sealed. Raises PersonLockedError."""
+
 
 class KeptLogs:
     """Which object holds whose log stands in the rows of the estates."""
@@ -32,13 +36,17 @@ class KeptLogs:
         self._objects, self._tables = objects, tables
         self._bringing = KeyedLocks[bytes]()
         """By the object that holds a log: who asks for it twice waits for the first."""
-        self.open_cap: Callable[[str, ReadCap], ReadCap] = lambda person, cap: cap
-        """A person's capability in clear, where it rests sealed. Raises PersonLockedError."""
+        self._open_cap: OpenCap = lambda _person, cap: cap
+        """See `open_by`; until then all rest in clear."""
         self._replaced: dict[Address, frozenset[TaskId]] = {}
         """Objects of which there are newer ones, with whose logs they held: the copy of the keyring
         may name the old ones."""
         self._unnamed: frozenset[Address] = frozenset()
         """Those of them that a copy which is being made does not name any more."""
+
+    def open_by(self, open_cap: OpenCap) -> None:
+        """From now on what rests sealed is opened so."""
+        self._open_cap = open_cap
 
     def length(self, task: TaskId) -> int:
         """How long a task's log was when it was put; 0: it was not."""
@@ -146,7 +154,7 @@ class KeptLogs:
         entry = self._entry(at)
         if entry is None:
             return
-        cap = self.open_cap(entry.mark.person, entry.cap)
+        cap = self._open_cap(entry.mark.person, entry.cap)
         data = b"".join([piece async for piece in self._objects.get(cap)])
         unpacked = unpack_log(data, task)
         if unpacked is not None:

@@ -61,7 +61,7 @@ class LogKeeper:
         """Set, and replaced, after each look."""
         self._looking = trio.Lock()
         """One at a time takes what has changed."""
-        logbook.on_grown = self._on_grown
+        logbook.on_grown(self._on_grown)
         self._faulted: set[TaskId] = set()
         """Tasks under whose logs a bug of ours came up: left alone until the next start."""
         self._alone: set[TaskId] = set()

@@ -68,8 +68,11 @@ class LogBook:
         """By task that somebody reads along: set and dropped by `wake`."""
         self._followers: dict[tuple[TaskId, str], int] = {}
         """How many read a stream now; a stream of none is not in it."""
-        self.on_grown: Callable[[TaskId], None] = lambda _task: None
-        """Told of the task after every piece that was taken; must not block."""
+        self._told_of_growth: list[Callable[[TaskId], None]] = []
+
+    def on_grown(self, listener: Callable[[TaskId], None]) -> None:
+        """Be told of the task after every piece that was taken; must not block."""
+        self._told_of_growth.append(listener)
 
     async def take(self, task: TaskId, fence: int, stream: str, offset: int, body: bytes) -> int:
         """Keep a piece of an attempt's stream; the bytes of it that are stored now.
@@ -82,7 +85,8 @@ class LogBook:
 
         have = await self._tables.transact(apply)
         self.wake(task)
-        self.on_grown(task)
+        for tell in self._told_of_growth:
+            tell(task)
         return have
 
     def is_followed(self, task: TaskId, stream: str) -> bool:

@@ -67,7 +67,7 @@ class RecoveryService:
         self._maker = CopyMaker(things, place, self._return)
         self.waiting: tuple[PeerId, ...] = ()
         """Machines of the person that are gone, whose things nobody took over."""
-        things.keyring.on_change = self._stir
+        things.keyring.on_change(self._stir)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Bring back what is to be, then keep the copy until cancelled."""

@@ -19,7 +19,7 @@ class Household:
         self.people = People(edges.state, edges.wall_ms)
         self.seals = Seals(self.people, edges.entropy)
         """Keys of those who have unlocked theirs."""
-        keyring.seal = self.seals.seal_key
+        keyring.rest_by(self.seals.seal_key)
         buyer.rest_as(partial(at_rest, self.seals))
-        logs.open_cap = self.seals.open_cap
+        logs.open_by(self.seals.open_cap)
         self.unlocking = Unlocking(self.people, self.seals, keyring, edges.state)

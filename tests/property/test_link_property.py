@@ -66,9 +66,9 @@ def conversation(steps: list[tuple[str, int]]) -> bytes:
     return alice.output.take()
 
 
-def meaning(events: list[ev.Event]) -> list[ev.Event]:
+def meaning(events: list[ev.FromPeer]) -> list[ev.FromPeer]:
     """The events, with neighbouring pieces of one stream joined."""
-    joined: list[ev.Event] = []
+    joined: list[ev.FromPeer] = []
     for event in events:
         last = joined[-1] if joined else None
         if isinstance(event, ev.Received):

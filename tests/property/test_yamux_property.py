@@ -55,7 +55,7 @@ def test_garbage_ends_in_wire_error_or_in_nothing(data: bytes) -> None:
     core = YamuxCore(is_initiator=False)
     with contextlib.suppress(WireError):
         for event in core.feed(data):
-            assert isinstance(event, ev.Event)
+            assert isinstance(event, ev.FromPeer)
 
 
 @settings(max_examples=200, deadline=None)

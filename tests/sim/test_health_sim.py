@@ -76,7 +76,7 @@ async def test_an_owner_is_told_when_objects_lack_copies_and_when_they_are_whole
     async with storage_lab(3, config=SLOW) as lab:
         told: list[ObjectTrouble] = []
         own = lab["p0"].objects.own
-        own.on_change = told.append
+        own.on_change(told.append)
         receipt = await put(lab["p0"])
         await trio.sleep(2 * STANDING_LOOK_S)
         assert not told
@@ -184,7 +184,7 @@ async def test_a_pool_that_has_become_smaller_for_good_has_whole_objects_again()
         await trio.sleep(20)
         node = world["m0"].up
         told: list[ObjectTrouble] = []
-        node.storage.objects.own.on_change = told.append
+        node.storage.objects.own.on_change(told.append)
         address = (await put(node.storage)).cap.address
         await trio.sleep(2 * STANDING_LOOK_S)
         await world.power_cut("m3")

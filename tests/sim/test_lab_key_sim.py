@@ -45,7 +45,7 @@ async def test_it_is_gone_everywhere_and_its_owner_is_told() -> None:
     async with world.running():
         receipt, told = await put(world, "m0"), list[ObjectTrouble]()
         node = world["m0"].up
-        node.storage.objects.own.on_change = told.append
+        node.storage.objects.own.on_change(told.append)
         assert await removed(world, receipt)
         assert used(world) == 0
         entry = only(world, "m0")

@@ -312,7 +312,7 @@ class Libp2pHost:
         box.conn = conn
         lanes = self._lanes.out(conn, box.pump_now)
         box.pump = Pump(box.scheduler, lanes, box.wake_all)
-        conn.link.out.on_room = box.pump_now
+        conn.link.out.fill_by(box.pump_now)
         conn.link.core.windows.unread_bytes_max = self._config.link.yamux.unread_bytes_max
 
     def _down(self, conn: PeerConn) -> None:
@@ -322,7 +322,7 @@ class Libp2pHost:
         box = self._boxes.get(conn.peer)
         if box is None or box.conn is not conn:
             return
-        conn.link.out.on_room = None
+        conn.link.out.fill_by(None)
         for beside in (box.bulk, box.retired):
             if beside is not None:
                 beside.link.close(f"the connection beside it ended: {conn.link.reason}")

@@ -79,7 +79,7 @@ class BulkLinks:
         self._lanes = lanes
         self._connect = connect
         self._config = config
-        lanes.on_ended = self._lane_ended
+        lanes.on_ended(self._lane_ended)
         self._pacer: UplinkPacer[PeerId] = UplinkPacer(config.pacer)
         self._wake = trio.Event()
         """Set when a second connection comes into use: there is something to steer."""
@@ -131,13 +131,13 @@ class BulkLinks:
         conn.main, conn.turns = main, main.turns
         tcp.use_congestion_control(conn.socket, _CONGESTION)
         tcp.mark(conn.socket, tcp.DSCP_CS1)
-        conn.link.out.on_room = box.pump_now
+        conn.link.out.fill_by(box.pump_now)
         conn.link.core.windows.unread_bytes_max = main.link.core.windows.unread_bytes_max
 
     def down(self, conn: PeerConn) -> None:
         """A second connection ended: the frames it lost end the first as well."""
         box = self._boxes.get(conn.peer)
-        conn.link.out.on_room = None
+        conn.link.out.fill_by(None)
         self._seen.pop(conn, None)
         if box is None or box.conn is None or conn not in (box.bulk, box.retired):
             return

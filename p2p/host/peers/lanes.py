@@ -75,7 +75,7 @@ class SendLane:
         """Its stream. Raises LinkClosedError, or StreamLimitError when others were never ended."""
         if self._stream is None:
             self._stream = self._link.open_stream()
-            self._stream.on_writable = self._on_writable
+            self._stream.on_writable(self._on_writable)
             number = self._turns.opened[self._class]
             self._turns.opened[self._class] = number + 1
             head = bytes([self._class, number % _NUMBERS])
@@ -91,10 +91,13 @@ class Lanes:
         self._protocol = protocol
         self.sink: FrameSink | None = None
         """Whoever takes the frames: set by the host before it runs."""
-        self.on_ended: Callable[[PeerConn], None] = lambda _conn: None
-        """Told when a lane of the peer's has been read to its end."""
+        self._told_of_ends: list[Callable[[PeerConn], None]] = []
         self.nursery: trio.Nursery | None = None
         """The host's, while it runs."""
+
+    def on_ended(self, listener: Callable[[PeerConn], None]) -> None:
+        """Be told when a lane of the peer's has been read to its end."""
+        self._told_of_ends.append(listener)
 
     def out(self, conn: PeerConn, on_writable: Callable[[], None]) -> list[SendLane]:
         """Our four lanes on a connection, not opened yet."""
@@ -133,7 +136,8 @@ class Lanes:
         conn.turns.ended[traffic_class] += 1
         conn.turns.changed.unpark_all()
         stream.finish()
-        self.on_ended(conn)
+        for tell in self._told_of_ends:
+            tell(conn)
 
     async def _read_frames(
         self, conn: PeerConn, traffic_class: TrafficClass, stream: LinkStream

@@ -71,7 +71,7 @@ class YamuxCore:
 
     # What the peer sends
 
-    def feed(self, data: bytes, frames_at_once: float = math.inf) -> Iterator[events.Event]:
+    def feed(self, data: bytes, frames_at_once: float = math.inf) -> Iterator[events.FromPeer]:
         """Take plaintext; yield what it means, in order, and Paused after so many frames.
 
         Raises WireError at the first byte the specification forbids, after what came before it.
@@ -122,7 +122,7 @@ class YamuxCore:
 
     def _on_header(
         self, version: int, kind: int, flags: int, stream_id: int, length: int
-    ) -> Iterator[events.Event]:
+    ) -> Iterator[events.FromPeer]:
         if version != 0 or kind > GO_AWAY:
             raise WireError(f"not a Yamux frame: version {version}, type {kind}")
         if kind == PING:
@@ -134,7 +134,7 @@ class YamuxCore:
         else:
             yield from self._on_stream_frame(kind, flags, stream_id, length)
 
-    def _on_ping(self, flags: int, value: int) -> Iterator[events.Event]:
+    def _on_ping(self, flags: int, value: int) -> Iterator[events.FromPeer]:
         if flags & ACK:
             yield events.Ponged(value)
             return
@@ -146,7 +146,7 @@ class YamuxCore:
 
     def _on_stream_frame(
         self, kind: int, flags: int, stream_id: int, length: int
-    ) -> Iterator[events.Event]:
+    ) -> Iterator[events.FromPeer]:
         if flags & SYN:
             yield from self._on_open(stream_id)
         stream = self._streams.get(stream_id)
@@ -167,7 +167,7 @@ class YamuxCore:
         if not length:
             yield from self._on_end_flags(stream_id, flags)
 
-    def _on_open(self, stream_id: int) -> Iterator[events.Event]:
+    def _on_open(self, stream_id: int) -> Iterator[events.FromPeer]:
         if stream_id % 2 != self._peer_parity or stream_id in self._streams:
             raise WireError(f"stream {stream_id} is not the peer's to open")
         if self._inbound >= self._config.streams_inbound_max or self.has_left:
@@ -178,7 +178,7 @@ class YamuxCore:
         self.output.put(header(0, WINDOW_UPDATE, ACK, stream_id, 0))
         yield events.StreamOpened(stream_id)
 
-    def _on_body(self, data: bytes | memoryview) -> Iterator[events.Event]:
+    def _on_body(self, data: bytes | memoryview) -> Iterator[events.FromPeer]:
         self._body_left -= len(data)
         stream = self._streams.get(self._body_id)
         if stream is not None and stream.is_receive_open:
@@ -190,7 +190,7 @@ class YamuxCore:
         if not self._body_left:
             yield from self._on_end_flags(self._body_id, self._body_flags)
 
-    def _on_end_flags(self, stream_id: int, flags: int) -> Iterator[events.Event]:
+    def _on_end_flags(self, stream_id: int, flags: int) -> Iterator[events.FromPeer]:
         stream = self._streams.get(stream_id)
         if stream is None or not flags & (FIN | RST):
             return

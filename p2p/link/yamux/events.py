@@ -52,6 +52,7 @@ class Paused(msgspec.Struct, frozen=True):
     """Many frames were looked at, whatever they meant: others may want a turn."""
 
 
-Event: TypeAlias = (
+FromPeer: TypeAlias = (
     StreamOpened | Received | Finished | WasReset | WindowGrew | Ponged | PeerLeft | Paused
 )
+"""What comes out of the core; an `Event` goes into one."""

@@ -43,8 +43,16 @@ class EventFeed:
     def __init__(self) -> None:
         self._readers: list[_Follower] = []
         """From the first step of each until it is closed."""
-        self.on_removed: Callable[[], None] = lambda: None
-        """Called for each task that was removed; by then nobody can be told which it was."""
+        self._told_of_removals: list[Callable[[], None]] = []
+
+    def on_removed(self, listener: Callable[[], None]) -> None:
+        """Be told that a task was removed; by then nobody can be told which it was."""
+        self._told_of_removals.append(listener)
+
+    def tell_removed(self) -> None:
+        """A task of ours is no more."""
+        for tell in self._told_of_removals:
+            tell()
 
     def tell(self, event: TaskChanged) -> None:
         """Let every reader know; never waits for a slow one."""

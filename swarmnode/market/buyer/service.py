@@ -159,7 +159,7 @@ class BuyerService:
 
     def keep_copies(self, on_removed: Callable[[], None]) -> None:
         """From now on `copied` is said of what has ended, `on_removed` of what is no more."""
-        self._feed.on_removed = on_removed
+        self._feed.on_removed(on_removed)
         self._driver.order(e.EndsCopied(frozenset()))
 
     def uncopied(self) -> frozenset[TaskId]:
@@ -326,7 +326,7 @@ class BuyerService:
                 self._old_logs.forget(task)
                 self._ends.came(task)  # it may have gone on elsewhere
                 if task in self._core.ledger.forgotten:
-                    self._feed.on_removed()
+                    self._feed.tell_removed()
             case e.LogSettled(task):
                 self.logbook.wake(task)
             case e.DryRunEnded(number, round_record):

@@ -256,7 +256,7 @@ async def test_room_runs_out_while_the_socket_takes_nothing() -> None:
     link = Connection(SecureChannel(near, ours), is_initiator=True)
     wire = Wire(far, theirs)
     heard_room = trio.Event()
-    link.out.on_room = heard_room.set
+    link.out.fill_by(heard_room.set)
     async with trio.open_nursery() as nursery:
         await nursery.start(link.run)
         stream = link.open_stream()
@@ -364,7 +364,7 @@ async def test_who_waits_for_room_and_who_fills_it_at_once_take_turns() -> None:
 
         await trio.testing.wait_all_tasks_blocked()  # the windows have grown
         nursery.start_soon(swallow)
-        link.out.on_room = fill
+        link.out.fill_by(fill)
         fill()
         nursery.start_soon(write)
         with trio.fail_after(10):

@@ -19,12 +19,12 @@ class Pair:
         self.alice = YamuxCore(is_initiator=True, config=config)
         self.bob = YamuxCore(is_initiator=False, config=config)
 
-    def to_bob(self) -> list[ev.Event]:
+    def to_bob(self) -> list[ev.FromPeer]:
         """What bob sees of it, but for windows."""
         events = list(self.bob.feed(self.alice.output.take()))
         return [event for event in events if not isinstance(event, ev.WindowGrew)]
 
-    def to_alice(self) -> list[ev.Event]:
+    def to_alice(self) -> list[ev.FromPeer]:
         """The same the other way."""
         events = list(self.alice.feed(self.bob.output.take()))
         return [event for event in events if not isinstance(event, ev.WindowGrew)]

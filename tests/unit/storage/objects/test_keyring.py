@@ -41,7 +41,7 @@ async def test_many_rows_are_restored_by_few_commits_and_those_that_are_here_sta
     tables, told = CountedTables(), list[int]()
     target = Keyring(tables)
     await target.add(address(7), row(7, "ours"))
-    target.on_change = lambda: told.append(1)
+    target.on_change(lambda: told.append(1))
     before = tables.commits
     await target.restore(source.dump())
     assert tables.commits - before == 3

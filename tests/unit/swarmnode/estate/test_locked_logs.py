@@ -42,7 +42,7 @@ async def test_they_are_opened_with_their_person_s_key_and_a_locked_person_is_to
     sealed = ReadCap(address, seals.seal_key("ben", address, key))
     objects._entries[address] = replace(objects._entries[address], cap=sealed)
     keeper = LogKeeper(FakeBuyer(), blank, objects, tables)
-    keeper.kept.open_cap = seals.open_cap
+    keeper.kept.open_by(seals.open_cap)
     with pytest.raises(PersonLockedError, match="swarmnode unlock"):
         await keeper.kept.bring(TASK)
     assert blank.length(TASK) == 0

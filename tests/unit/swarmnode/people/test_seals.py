@@ -50,7 +50,7 @@ class Lab:
         self.people = People(self.tables, lambda: 7)
         self.seals = Seals(self.people, os.urandom)
         self.keyring = Keyring(self.tables)
-        self.keyring.seal = self.seals.seal_key
+        self.keyring.rest_by(self.seals.seal_key)
         self.unlocking = Unlocking(self.people, self.seals, self.keyring, self.tables)
 
     async def people_back(self, name: bytes, row: bytes) -> None:

@@ -52,7 +52,8 @@ class FakePlace:
 @dataclass
 class FakeKeyring:
     rows: list[tuple[bytes, bytes]] = field(default_factory=list)
-    on_change: object = None
+
+    def on_change(self, _listener: Callable[[], None]) -> None: ...
 
     def dump(self) -> list[tuple[bytes, bytes]]:
         return self.rows

@@ -1,4 +1,4 @@
-"""One idea, one room; one noun, one meaning: see docs/glossary.md and CONTRIBUTING.md."""
+"""One idea, one folder; one noun, one meaning: see docs/glossary.md and CONTRIBUTING.md."""
 
 import ast
 from collections import Counter, defaultdict
@@ -6,10 +6,10 @@ from pathlib import Path
 
 from tests.tidy.test_tidy import ROOT, SOURCES, tree_of
 
-ROOMS = ("p2p", "storage", "swarmnode")
+PACKAGES = ("p2p", "storage", "swarmnode")
 MODULES_MAX = 16
 ALIKE_MAX = 3
-"""Files of one folder that begin alike: more of them are a room without a door."""
+"""Files of one folder that begin alike: more of them are a folder that was not made."""
 
 
 def folders() -> dict[Path, list[str]]:
@@ -24,7 +24,7 @@ def test_no_folder_holds_more_than_one_can_take_in() -> None:
     full = {
         str(folder): len(names)
         for folder, names in folders().items()
-        if folder.parts[0] in ROOMS and len(names) > MODULES_MAX
+        if folder.parts[0] in PACKAGES and len(names) > MODULES_MAX
     }
     assert not full
 
@@ -42,7 +42,7 @@ def test_no_prefix_stands_for_a_folder() -> None:
 def test_a_public_class_name_is_defined_once() -> None:
     places = defaultdict(list)
     for path in SOURCES:
-        if path.relative_to(ROOT).parts[0] in ROOMS:
+        if path.relative_to(ROOT).parts[0] in PACKAGES:
             for node in tree_of(path).body:
                 if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                     places[node.name].append(str(path.relative_to(ROOT)))
