@@ -257,7 +257,7 @@ PEERS_METERED_MAX: Final = 1024
 GUARDED_MAX: Final = 30_000
 """Tasks one machine keeps for others and itself: at most a few KiB each."""
 
-GUARDED_PER_OWNER_MAX: Final = 10_000
+GUARDED_PER_SUBMITTER_MAX: Final = 10_000
 """Of one submitter: as many as it may have unfinished."""
 
 GUARDED_BYTES_MAX: Final = 256 * 1024 * 1024
@@ -306,7 +306,7 @@ KEEPERS_MAX: Final = 8
 """Keepers of one task: three, and three more while they change."""
 
 RELIEVED_KEPT_MAX: Final = 4096
-"""Tasks given back to their owner that are remembered, so that late messages revive none."""
+"""Tasks given back to their submitter that are remembered, so that late messages revive none."""
 
 RELIEVED_EARLY_MAX: Final = 256
 """Of each of so many members: tasks that it calls over and that are not kept here. Their records

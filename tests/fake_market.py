@@ -66,7 +66,7 @@ class FakeHandOver:
 
     def moved(self, text: str) -> Mapping[TaskId, PeerId]:
         return {
-            task: view.record.owner
+            task: view.record.submitter
             for task, view in self._elsewhere.others.items()
             if text in (task, view.record.spec.name)
         }

@@ -34,7 +34,7 @@ def at_rest(seals: Seals, record: TaskRecord) -> TaskRecord:
     A task of another machine goes back to that one, whose people have keys of their own, and
     perhaps the same names as ours.
     """
-    person = "" if record.owner else record.person
+    person = "" if record.submitter else record.person
     if not person or record.state not in TASK_ENDS or not seals.has_key(person):
         return record
     seal_cap = partial(_sealed_cap, seals, person)

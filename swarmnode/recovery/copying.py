@@ -122,7 +122,7 @@ def _objects_without(
 def _is_ours(task: TaskRecord, taken_over_ms: int) -> bool:
     """Not what we guard for others, nor what another machine of ours may have taken over."""
     is_after = task.submitted_ms > taken_over_ms or task.after_taken_over_ms >= taken_over_ms
-    return not task.owner and is_after
+    return not task.submitter and is_after
 
 
 def _all(tables: Tables, table: str) -> list[tuple[bytes, bytes]]:

@@ -112,7 +112,7 @@ class Return:
             except StoreFullError:
                 return  # at the next look
             for record in some:
-                await self._moved.let_go(record.task, record.owner)
+                await self._moved.let_go(record.task, record.submitter)
                 log.info(
-                    "task %s goes on at another machine of yours, %s", record.task, record.owner
+                    "task %s goes on at another machine of yours, %s", record.task, record.submitter
                 )

@@ -307,7 +307,7 @@ class Ledger:
 
     def _note_forgotten(self, record: TaskRecord, at_ms: int) -> list[LedgerEffect]:
         """Whoever was away meanwhile, and tells us of it again, does not make it run again."""
-        if not record.key or record.owner:
+        if not record.key or record.submitter:
             return []
         self.forgotten[record.task] = record.key
         noted = max(0, at_ms).to_bytes(8) + record.key

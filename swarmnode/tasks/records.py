@@ -132,7 +132,7 @@ class TaskRecord(Record, frozen=True):
     Empty for a task of a version that knew none."""
     person: str = ""
     """Whose it is, of several people of one machine; empty for the machine's owner."""
-    owner: PeerId = PeerId("")
+    submitter: PeerId = PeerId("")
     """The machine it was submitted to, where we act for it while that is away; empty for ours."""
     fence_floor: int = 0
     """Fences are above it: whoever acted before may have used those below without our knowing."""
@@ -210,7 +210,7 @@ class FenceRecord(Record, frozen=True):
 
     fence: int
     noted_ms: int
-    owner: str = ""
+    awarder: str = ""
     """Who awarded it: the id of the task's key, or the buyer's where it proved none."""
 
 

@@ -16,38 +16,38 @@ HASTY = {"TIMERS__ORPHAN_GRACE_S": "14"}
 
 def test_a_detached_task_outlives_a_machine_that_goes_away_at_once() -> None:
     with swarm_of(3, **HASTY) as swarm:
-        owner, provider, third = swarm.nodes
+        submitter, provider, third = swarm.nodes
         provider.client.call("POST", "/api/v1/node/pause", {"grace_s": 0})
         spec = {"run": ["/bin/sleep", "3"], "require": [provider.peer]}
-        made = owner.client.call("POST", "/api/v1/tasks?detach=1", spec)
-        swarm.kill_machine(owner)
+        made = submitter.client.call("POST", "/api/v1/tasks?detach=1", spec)
+        swarm.kill_machine(submitter)
         assert (set(made["guardians"]), made["note"]) == ({provider.peer, third.peer}, "")
         provider.client.call("POST", "/api/v1/node/resume")
         jobs = provider.home / "tasks"
         until(lambda: processes_of(jobs), within_s=30, what="it begins without its submitter")
-        swarm.start(owner)
+        swarm.start(submitter)
         swarm.wait_ready(30)
-        assert wait(owner, made["task"])["state"] == "done"
+        assert wait(submitter, made["task"])["state"] == "done"
 
 
 def test_a_task_outlives_the_machine_it_was_submitted_to() -> None:
     with swarm_of(3, **HASTY) as swarm:
-        owner, provider, _ = swarm.nodes
+        submitter, provider, _ = swarm.nodes
         spec = {"run": ["/bin/sh", "-c", COUNT], "outputs": ["result.txt"]}
-        task = submit(owner, spec | {"require": [provider.peer]})
+        task = submit(submitter, spec | {"require": [provider.peer]})
         until(
-            lambda: view(owner, task)["state"] == "running",
+            lambda: view(submitter, task)["state"] == "running",
             within_s=30,
             what="it runs",
         )
         until(
-            lambda: len(view(owner, task)["guardians"]) == 2,
+            lambda: len(view(submitter, task)["guardians"]) == 2,
             within_s=30,
             what="two guardians",
         )
         jobs = provider.home / "tasks"
         before = processes_of(jobs)
-        swarm.kill_machine(owner)
+        swarm.kill_machine(submitter)
         gone_s = time.monotonic()
         until(
             lambda: time.monotonic() > gone_s + 6 + 14 + 4,
@@ -56,14 +56,14 @@ def test_a_task_outlives_the_machine_it_was_submitted_to() -> None:
         )
         assert processes_of(jobs) == before, "it was stopped with its submitter"
         until(lambda: not processes_of(jobs), within_s=60, what="it ends")
-        swarm.start(owner)
+        swarm.start(submitter)
         swarm.wait_ready(30)
-        done = wait(owner, task, within_s=60)
+        done = wait(submitter, task, within_s=60)
         assert (done["state"], done["exit_code"], done["attempts"]) == ("done", 0, 1)
         assert [one["name"] for one in done["outputs"]] == ["result.txt"]
         lines = list(range(1, SECONDS + 1))
         until(
-            lambda: [one["line"] for one in objects_in(log(owner, task))] == lines,
+            lambda: [one["line"] for one in objects_in(log(submitter, task))] == lines,
             within_s=30,
             what="the whole log",
         )

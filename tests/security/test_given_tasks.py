@@ -27,8 +27,8 @@ async def gives(world: World) -> TaskId:
     spec = TaskSpec(
         ("sleep", "600"), shape=SHAPE, priority_class=PriorityClass.OWNER, require=(victim,)
     )
-    kept = TaskRecord(task, spec, START_MS, key=KEY)
-    record = GuardRecord(task, victim, 1, 1, giver, (victim, giver), (), kept)
+    known = TaskRecord(task, spec, START_MS, key=KEY)
+    record = GuardRecord(task, victim, 1, 1, giver, (victim, giver), (), known)
     await world["m2"].up.peers.rpc.call(
         victim, KeepTask(task), KeepTaken,
         traffic_class=TrafficClass.NORMAL, timeout_s=5, body=encode(record),
@@ -46,7 +46,7 @@ def test_a_task_that_a_machine_never_submitted_is_not_its_own(labs: int) -> None
             task = await gives(world)
             await trio.sleep(40)
             assert world["m0"].up.market.buyer.tasks() == ()
-            record = world["m2"].up.market.buyer._core.keeper.find(task)
+            record = world["m2"].up.market.buyer._core.custody.find(task)
             assert record is None or record.rights == ()
             assert not any(world.is_busy(name) for name in world.machines)
 

@@ -66,7 +66,9 @@ def test_a_record_among_keepers_that_counts_too_far_is_refused(strange: dict[str
 )
 def test_a_task_whose_parts_contradict_each_other_is_refused(strange: dict[str, object]) -> None:
     """Each ended the node of whoever had to act for it."""
-    assert fault_in(msgspec.structs.replace(RECORD, kept=msgspec.structs.replace(KEPT, **strange)))
+    assert fault_in(
+        msgspec.structs.replace(RECORD, task_record=msgspec.structs.replace(KEPT, **strange))
+    )
 
 
 LINK = Signed(1, NetworkId("net"), "d", ME, 0, 1, b"x", b"y")
@@ -96,11 +98,11 @@ _OF_ATTEMPTS = ["fence", "awarded_ms", "accepted_ms", "ended_ms", "restored_ms",
 def test_numbers_of_a_kept_task_can_be_counted_on(number: int) -> None:
     for name in _COUNTED:
         kept = msgspec.structs.replace(KEPT, **{name: number})
-        assert fault_in(msgspec.structs.replace(RECORD, kept=kept)), name
+        assert fault_in(msgspec.structs.replace(RECORD, task_record=kept)), name
     for name in _OF_ATTEMPTS:
         attempt = msgspec.structs.replace(KEPT.attempts[0], **{name: number})
         kept = msgspec.structs.replace(KEPT, attempts=(attempt,))
-        assert fault_in(msgspec.structs.replace(RECORD, kept=kept)), name
+        assert fault_in(msgspec.structs.replace(RECORD, task_record=kept)), name
 
 
 @pytest.mark.parametrize(
@@ -117,6 +119,6 @@ def test_numbers_of_a_kept_task_can_be_counted_on(number: int) -> None:
     ],
 )
 def test_a_kept_task_is_as_long_as_one_of_ours_at_most(strange: dict[str, object]) -> None:
-    record = msgspec.structs.replace(RECORD, kept=msgspec.structs.replace(KEPT, **strange))
+    record = msgspec.structs.replace(RECORD, task_record=msgspec.structs.replace(KEPT, **strange))
     assert decode_as(GuardRecord, encode(record), GUARD_RECORD_BYTES_MAX) == record
     assert fault_in(record)

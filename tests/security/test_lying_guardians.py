@@ -104,14 +104,14 @@ class Three:
 def numbers(made_up: int) -> Callable[[Three], None]:
     def carol(three: Three) -> None:
         line = GuardLine(TASK, made_up, 1)
-        kept = replace(RECORD.kept, fence=made_up)
+        known = replace(RECORD.task_record, fence=made_up)
         three.say(
             GuardBeat(1, (line,)),
             GuardHeard(0, (line,)),
             Vote(TASK, 1, granted=False, known_term=made_up),
             AskVote(TASK, made_up, made_up, 1),
             g.KeepHeard(CAROL, replace(RECORD, term=made_up, acting=CAROL)),
-            g.KeepHeard(CAROL, replace(RECORD, term=9, acting=CAROL, kept=kept)),
+            g.KeepHeard(CAROL, replace(RECORD, term=9, acting=CAROL, task_record=known)),
         )
 
     return carol
@@ -122,26 +122,27 @@ def test_who_acts_goes_on_whatever_terms_another_keeper_names(made_up: int) -> N
     three = Three()
     three.begin()
     three.run(120, numbers(made_up))
-    assert three.keepers[ALICE].post_of(TASK) is Post.ACTS
-    assert three.keepers[ALICE].may_act(TASK, three.now_s)
+    assert three.keepers[ALICE].custody.post_of(TASK) is Post.ACTS
+    assert three.keepers[ALICE].custody.may_act(TASK, three.now_s)
     for keeper in three.keepers.values():
-        record = keeper.find(TASK)
+        record = keeper.custody.find(TASK)
         assert record is not None
-        assert (record.term, record.acting, record.kept.fence) == (1, ALICE, RECORD.kept.fence)
+        assert (record.term, record.acting) == (1, ALICE)
+        assert record.task_record.fence == RECORD.task_record.fence
 
 
 def test_a_keeper_cannot_make_another_task_of_it() -> None:
     def carol(three: Three) -> None:
-        other = replace(RECORD.kept, spec=TaskSpec(("rm", "-rf", ".")))
-        three.say(g.KeepHeard(CAROL, replace(RECORD, term=5, acting=CAROL, kept=other)))
+        other = replace(RECORD.task_record, spec=TaskSpec(("rm", "-rf", ".")))
+        three.say(g.KeepHeard(CAROL, replace(RECORD, term=5, acting=CAROL, task_record=other)))
 
     three = Three()
     three.begin()
     three.run(60, carol)
     for keeper in three.keepers.values():
-        record = keeper.find(TASK)
+        record = keeper.custody.find(TASK)
         assert record is not None
-        assert record.kept.spec == RECORD.kept.spec
+        assert record.task_record.spec == RECORD.task_record.spec
 
 
 def test_the_owner_has_it_back_after_a_keeper_took_one_term_after_another() -> None:
@@ -154,5 +155,5 @@ def test_the_owner_has_it_back_after_a_keeper_took_one_term_after_another() -> N
     three = Three()
     three.begin()
     three.run(180, carol)
-    assert three.keepers[ALICE].post_of(TASK) is Post.ACTS
-    assert three.keepers[ALICE].may_act(TASK, three.now_s)
+    assert three.keepers[ALICE].custody.post_of(TASK) is Post.ACTS
+    assert three.keepers[ALICE].custody.may_act(TASK, three.now_s)

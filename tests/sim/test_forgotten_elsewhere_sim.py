@@ -27,7 +27,7 @@ async def take_over(world: World, taker: str, task: TaskId) -> int:
 
 
 def kept_at(world: World, name: str, task: TaskId) -> GuardRecord | None:
-    return world[name].up.market.buyer._core.keeper.find(task)
+    return world[name].up.market.buyer._core.custody.find(task)
 
 
 @simulated
@@ -98,7 +98,7 @@ async def test_what_must_not_run_twice_does_not_when_its_first_machine_returns()
             await trio.sleep(15)
             for record in await node.market.own_machines.hand_over.gone_on(taken_over_ms):
                 await node.estate.leave([record])
-                await node.market.own_machines.hand_over.let_go(record.task, record.owner)
+                await node.market.own_machines.hand_over.let_go(record.task, record.submitter)
             assert not any(view.has_ended for view in node.market.buyer.tasks())
             assert not world.is_busy("m6")
         assert node.market.buyer.tasks() == ()

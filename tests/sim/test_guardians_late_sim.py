@@ -25,8 +25,8 @@ def test_who_has_nothing_to_say_about_a_task_leaves_it_its_guardians() -> None:
     for name in names(5)[1:]:
         world.tell(name, MessageHeard(provider, Relieve(task, is_over=True)))
     world.run(60)
-    assert world.machines["node-0"].buyer.keeper.is_kept(task)
-    assert len(world.machines["node-0"].buyer.keeper.guarded(task).holders) == 2
+    assert world.machines["node-0"].buyer.custody.is_kept(task)
+    assert len(world.machines["node-0"].buyer.custody.guarded(task).holders) == 2
 
 
 def test_a_guardian_that_was_replaced_while_it_was_off_keeps_nothing_once_it_is_back() -> None:
@@ -34,19 +34,19 @@ def test_a_guardian_that_was_replaced_while_it_was_off_keeps_nothing_once_it_is_
     world.run(1)
     task = world.submit("node-0", steps_task(5000, avoid=("node-0",)))
     world.run(20)
-    owner = world.machines["node-0"].buyer
-    guardians = owner.keeper.guarded(task).holders
-    gone = next(peer for peer in guardians if peer != owner.ledger.get(task).provider)
+    submitter = world.machines["node-0"].buyer
+    guardians = submitter.custody.guarded(task).holders
+    gone = next(peer for peer in guardians if peer != submitter.ledger.get(task).provider)
     world.kill(gone)
     world.run(120)
-    assert gone not in owner.keeper.guarded(task).holders
+    assert gone not in submitter.custody.guarded(task).holders
     world.start(gone)
     world.run(30)
-    assert world.machines[gone].buyer.keeper.find(task) is None
+    assert world.machines[gone].buyer.custody.find(task) is None
     asked = world.counts["AskVote"]
     world.run(60)
     assert world.counts["AskVote"] == asked
-    assert len(owner.keeper.guarded(task).holders) == 2
+    assert len(submitter.custody.guarded(task).holders) == 2
 
 
 def test_what_its_owner_had_called_over_is_not_kept_when_it_comes_late() -> None:
@@ -56,7 +56,7 @@ def test_what_its_owner_had_called_over_is_not_kept_when_it_comes_late() -> None
     for name in names(5)[1:]:
         world.tell(name, MessageHeard(PeerId("node-0"), Relieve(task, is_over=True)))
     world.run(60)
-    assert world.machines["node-0"].buyer.keeper.guarded(task).holders == ()
+    assert world.machines["node-0"].buyer.custody.guarded(task).holders == ()
 
 
 def test_a_member_that_calls_many_tasks_over_pushes_out_nobody_elses_word() -> None:
@@ -82,28 +82,30 @@ def test_one_member_s_records_take_a_share_of_the_room_whoever_they_name_as_owne
     world.run(1)
     task = world.submit("node-0", steps_task(300, avoid=("node-0",)))
     world.run(10)
-    record = world.machines["node-0"].buyer.keeper.find(task)
-    mallory = PeerId(next(n for n in names(5) if world.machines[n].buyer.keeper.find(task) is None))
-    keeper = next(name for name in names(5)[1:] if world.machines[name].buyer.keeper.find(task))
+    record = world.machines["node-0"].buyer.custody.find(task)
+    mallory = PeerId(
+        next(n for n in names(5) if world.machines[n].buyer.custody.find(task) is None)
+    )
+    keeper = next(name for name in names(5)[1:] if world.machines[name].buyer.custody.find(task))
     others = [name for name in names(5) if name != keeper]
     shelf = world.machines[keeper].buyer._book.keeper._shelf
     assert record is not None
     for number in range(100):
         made_up = TaskId(f"{number:016d}".translate(str.maketrans("0189", "abcd")))
-        kept = replace(record.kept, task=made_up)
-        owner = PeerId(others[number % len(others)])
-        fake = replace(record, task=made_up, owner=owner, kept=kept)
+        known = replace(record.task_record, task=made_up)
+        submitter = PeerId(others[number % len(others)])
+        fake = replace(record, task=made_up, submitter=submitter, task_record=known)
         world.tell(keeper, KeepHeard(mallory, fake, is_ours=False))
     brought = [one for one in shelf.kept.values() if one.bringer == mallory]
     assert 0 < sum(one.size for one in brought) <= 5000
     other = world.submit("node-0", steps_task(300, avoid=("node-0",)))
     world.run(30)
-    assert len(world.machines["node-0"].buyer.keeper.guarded(other).holders) == 2
+    assert len(world.machines["node-0"].buyer.custody.guarded(other).holders) == 2
     newest = max(brought, key=lambda one: one.size)
     grown = replace(
         newest.record,
         seq=newest.record.seq + 1,
-        kept=replace(newest.record.kept, why="x" * 4000),
+        task_record=replace(newest.record.task_record, why="x" * 4000),
     )
     world.tell(keeper, KeepHeard(mallory, grown, is_ours=False))
     assert shelf.kept[grown.task].record.seq == newest.record.seq, "it grows past the share"
@@ -117,7 +119,7 @@ def test_a_guardian_that_was_away_while_a_task_ended_asks_for_it_less_and_less()
     world.run(1)
     task = world.submit("node-0", steps_task(60, avoid=("node-0",)))
     world.run(10)
-    record = world.machines["node-0"].buyer.keeper.find(task)
+    record = world.machines["node-0"].buyer.custody.find(task)
     provider = world.machines["node-0"].buyer.ledger.get(task).provider
     assert record is not None
     away = next(peer for peer in record.roster if peer not in ("node-0", provider))
@@ -125,7 +127,9 @@ def test_a_guardian_that_was_away_while_a_task_ended_asks_for_it_less_and_less()
     world.run_until_all_ended(300, but=(away,))
     world.run(90)
     assert nobody_keeps(world, task)
-    world.machines["node-0"].buyer._book.ledger.forget(task, 1)  # so that its owner says nothing
+    world.machines["node-0"].buyer._book.ledger.forget(
+        task, 1
+    )  # so that its submitter says nothing
     world.start(away)
     world.run(60)
     world.counts.clear()
@@ -144,17 +148,17 @@ def test_an_owner_that_comes_back_does_not_run_again_what_it_is_told_is_over() -
     acting = next(
         name
         for name in names(5)[1:]
-        if world.machines[name].buyer.keeper.post_of(task) is Post.ACTS
+        if world.machines[name].buyer.custody.post_of(task) is Post.ACTS
     )
-    record = world.machines[acting].buyer.keeper.find(task)
+    record = world.machines[acting].buyer.custody.find(task)
     assert record is not None
     world.start("node-0")
     world.tell("node-0", KeepHeard(PeerId(acting), record, is_ours=True))
     world.tell("node-0", MessageHeard(PeerId(acting), Relieve(task, is_over=True)))
-    owner = world.machines["node-0"].buyer
-    assert not owner.keeper.may_act(task, world.now_s)
+    submitter = world.machines["node-0"].buyer
+    assert not submitter.custody.may_act(task, world.now_s)
     world.run(1)
-    assert owner.keeper.find(task) is not None
+    assert submitter.custody.find(task) is not None
 
 
 def test_an_owner_that_only_strangers_answer_for_long_goes_on_alone() -> None:
@@ -171,8 +175,8 @@ def test_an_owner_that_only_strangers_answer_for_long_goes_on_alone() -> None:
     world.start("node-0")
     world.counts.clear()
     world.run(300)
-    owner = world.machines["node-0"].buyer
-    assert owner.keeper.find(task) is not None, "it may be heard of yet"
+    submitter = world.machines["node-0"].buyer
+    assert submitter.custody.find(task) is not None, "it may be heard of yet"
     assert world.counts["AskVote"] < 60
     world.run_until_all_ended(3600)
-    assert owner.ledger.get(task).state == "done"
+    assert submitter.ledger.get(task).state == "done"

@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from swarmnode.market.buyer.events import EndsCopied
 from swarmnode.market.guardians import homing
+from swarmnode.market.guardians.events import EndsCopied
 from swarmnode.market.guardians.kept import Post
 from swarmnode.market.guardians.shelf import tasks as shelf_module
 from swarmnode.tasks.ids import TaskId
@@ -27,21 +27,21 @@ def best_known(world: MarketWorld, task: TaskId) -> TaskRecord:
     found = [
         record
         for machine in world.machines.values()
-        if machine.is_up and (record := machine.buyer.keeper.find(task)) is not None
+        if machine.is_up and (record := machine.buyer.custody.find(task)) is not None
     ]
     assert found, "nobody keeps it"
-    return max(found, key=lambda record: record.version).kept
+    return max(found, key=lambda record: record.version).task_record
 
 
 def nobody_keeps(world: MarketWorld, task: TaskId) -> bool:
-    return all(m.buyer.keeper.find(task) is None for m in world.machines.values() if m.is_up)
+    return all(m.buyer.custody.find(task) is None for m in world.machines.values() if m.is_up)
 
 
 def actors(world: MarketWorld, task: TaskId) -> list[str]:
     return [
         name
         for name, machine in world.machines.items()
-        if machine.is_up and machine.buyer.keeper.post_of(task) is Post.ACTS
+        if machine.is_up and machine.buyer.custody.post_of(task) is Post.ACTS
     ]
 
 
@@ -101,7 +101,7 @@ def test_a_submitter_that_was_away_for_an_hour_finds_everything(seed: int) -> No
     world.run(150)
     assert ledger.get(tasks[2]).state is TaskState.DONE
     for machine in world.machines.values():  # everybody has been relieved
-        assert not any(machine.buyer.keeper.find(task) for task in tasks), machine.peer
+        assert not any(machine.buyer.custody.find(task) for task in tasks), machine.peer
 
 
 @pytest.mark.parametrize("count", [2, 3, 9])
@@ -194,10 +194,10 @@ def test_a_guardian_that_misses_where_the_owner_is_hears_it_later(count: int, se
     world.kill(spare, power=True)
     task = world.submit("node-0", steps_task(seconds, avoid=("node-0", spare)))
     world.run(15)
-    kept = world.machines["node-0"].buyer.keeper.find(task)
+    kept = world.machines["node-0"].buyer.custody.find(task)
     assert kept is not None
     guardians = [peer for peer in kept.roster if peer != "node-0"]
-    told = kept.kept
+    told = kept.task_record
     world.kill("node-0", power=True)
     world.kill(guardians[0])
     world.run(5)
@@ -223,7 +223,7 @@ def test_who_recovers_where_the_task_is_acted_for_has_it_for_its_own(seconds: in
     world.recover(acting, [best_known(world, task)], is_told=True)
     world.run(20)
     record = world.machines[acting].buyer.ledger.get(task)
-    assert record.owner == ""
+    assert record.submitter == ""
     world.run(700)
     assert world.machines[acting].buyer.ledger.get(task).state is TaskState.DONE
     assert nobody_keeps(world, task)

@@ -22,10 +22,10 @@ FAR_MS = START_MS + 86_400_000
 
 def kept_of(world: World, name: str) -> GuardRecord:
     """The one task of a machine, as one of its guardians has it."""
-    owner = world[name].peer
+    submitter = world[name].peer
     for other in world.machines.values():
-        for one in other.up.market.buyer._core.keeper.records():
-            if one.owner == owner != other.peer:
+        for one in other.up.market.buyer._core.custody.records():
+            if one.submitter == submitter != other.peer:
                 return one
     raise AssertionError(f"nobody keeps anything for {name}")
 
@@ -49,7 +49,7 @@ class Slowly:
 
 def tells(world: World, name: str, records: list[GuardRecord]) -> None:
     part: LeftBehind = world[name].up.market.own_machines.left_behind
-    part._core = Telling(records)
+    part._custody = Telling(records)
 
 
 @simulated
@@ -139,9 +139,9 @@ async def test_members_that_contradict_each_other_about_a_task_bring_it_to_nobod
         await running_task(world, "m0")
         real = kept_of(world, "m0")
         await world.kill("m0")
-        other = replace(real.kept, spec=replace(real.kept.spec, run=("steal",)))
+        other = replace(real.task_record, spec=replace(real.task_record.spec, run=("steal",)))
         tells(world, "m1", [real])
-        tells(world, "m2", [replace(real, seq=real.seq + 9, kept=other)])
+        tells(world, "m2", [replace(real, seq=real.seq + 9, task_record=other)])
         tells(world, "m3", [])
         assert (
             await world["m3"].up.market.own_machines.left_behind.kept_for(world["m0"].peer, FAR_MS)
@@ -177,8 +177,12 @@ async def test_what_a_guardian_makes_up_is_not_believed() -> None:
         real, others = kept_of(mine, "m0"), kept_of(mine, "m1")
         await mine.kill("m0")
         unsigned = replace(real, rights=())
-        moved = replace(others, kept=replace(others.kept, key=real.kept.key), owner=lost)
-        keyless = replace(real, kept=replace(real.kept, key=b"k" * 32))
+        moved = replace(
+            others,
+            task_record=replace(others.task_record, key=real.task_record.key),
+            submitter=lost,
+        )
+        keyless = replace(real, task_record=replace(real.task_record, key=b"k" * 32))
         for lie in (unsigned, moved, keyless):
             for name in ("m1", "m2", "m3"):
                 tells(mine, name, [lie])
@@ -197,7 +201,9 @@ async def test_of_two_guardians_the_one_that_knows_more_is_believed() -> None:
         lost = world["m0"].peer
         real = kept_of(world, "m0")
         await world.kill("m0")
-        newer = replace(real, seq=real.seq + 1, kept=replace(real.kept, retries_used=1))
+        newer = replace(
+            real, seq=real.seq + 1, task_record=replace(real.task_record, retries_used=1)
+        )
         tells(world, "m1", [real])
         tells(world, "m2", [newer])
         tells(world, "m3", [])

@@ -39,7 +39,11 @@ async def test_a_task_is_shown_and_cancelled_from_another_machine_of_its_owner()
     async with world.running():
         task = await running_task(world, "m0")
         found = (await world["m3"].up.market.own_machines.elsewhere.find(task)).record
-        assert (found.state, found.owner, found.key) == (TaskState.RUNNING, world["m0"].peer, b"")
+        assert (found.state, found.submitter, found.key) == (
+            TaskState.RUNNING,
+            world["m0"].peer,
+            b"",
+        )
         found = (await world["m3"].up.market.own_machines.elsewhere.find(task, cancel=True)).record
         assert found.state is TaskState.CANCELLED
         at_home = world["m0"].up.market.buyer.task(task)
@@ -59,7 +63,7 @@ def test_guardians_cancel_it_while_its_submitter_is_away(effects: Repeatability)
             found = (
                 await world["m4"].up.market.own_machines.elsewhere.find(task, cancel=True)
             ).record
-            assert (found.state, found.owner) == (TaskState.CANCELLED, world["m0"].peer)
+            assert (found.state, found.submitter) == (TaskState.CANCELLED, world["m0"].peer)
             await until_slowly(lambda: nothing_runs(world), 30)
             await world.start("m0")
             await until_slowly(
@@ -246,7 +250,7 @@ async def test_what_its_submitter_had_seen_end_before_a_cut_stays_ended() -> Non
 
 
 def _post(world: World, name: str, task: TaskId) -> Post | None:
-    return world[name].up.market.buyer._core.keeper.post_of(task)
+    return world[name].up.market.buyer._core.custody.post_of(task)
 
 
 @simulated
@@ -282,4 +286,4 @@ async def test_a_member_that_keeps_nothing_of_it_cannot_answer_for_it() -> None:
             liar = world[name].up.market.own_machines.elsewhere
             liar._here = lambda _caller, _task: Here(ended, True, True)  # type: ignore[method-assign,assignment]
         found = await world["m1"].up.market.own_machines.elsewhere.find(task)
-        assert (found.state, found.record.owner) == (TaskState.RUNNING, world["m0"].peer)
+        assert (found.state, found.record.submitter) == (TaskState.RUNNING, world["m0"].peer)

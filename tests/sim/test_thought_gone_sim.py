@@ -46,7 +46,7 @@ async def hands_over(world: World) -> None:
     node = world["m0"].up
     for record in await node.market.own_machines.hand_over.gone_on(TAKEN_MS):
         await node.estate.leave([record])
-        await node.market.own_machines.hand_over.let_go(record.task, record.owner)
+        await node.market.own_machines.hand_over.let_go(record.task, record.submitter)
 
 
 async def is_told(market: MarketService, task: TaskId, within_s: float = 5) -> None:
@@ -73,7 +73,7 @@ def test_its_tasks_are_its_takers_and_it_shows_how_they_end(effects: Repeatabili
                     await hands_over(world)
             assert market.own_machines.hand_over.moved(task) == {task: world["m3"].peer}
             found = (await market.own_machines.elsewhere.find(task)).record
-            assert (found.state, found.owner) == (TaskState.RUNNING, world["m3"].peer)
+            assert (found.state, found.submitter) == (TaskState.RUNNING, world["m3"].peer)
             await until_slowly(lambda: world["m3"].up.market.buyer.task(task).has_ended, 500)
             ended = world["m3"].up.market.buyer.task(task).record
             assert (ended.state, len(ended.attempts)) == (TaskState.DONE, 1)
@@ -82,7 +82,7 @@ def test_its_tasks_are_its_takers_and_it_shows_how_they_end(effects: Repeatabili
             assert nothing_runs(world)
             for name in world.machines:
                 core = world[name].up.market.buyer._core
-                assert core.keeper.post_of(task) in (None, Post.KEEPS), name
+                assert core.custody.post_of(task) in (None, Post.KEEPS), name
 
     returns()
 
@@ -126,7 +126,7 @@ async def test_a_machine_of_somebody_else_that_says_it_has_a_task_is_not_believe
     async with world.running():
         market = world["m0"].up.market
         task = await running_task(world, "m0", MINUTES)
-        said = Here(replace(market.buyer.task(task).record, owner=world["n0"].peer), True, True)
+        said = Here(replace(market.buyer.task(task).record, submitter=world["n0"].peer), True, True)
         liar = world["n0"].up.market.own_machines.elsewhere
         liar._taken = lambda _caller, _task: said  # type: ignore[method-assign,assignment]
         await hands_over(world)

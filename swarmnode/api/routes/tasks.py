@@ -124,14 +124,14 @@ class TaskRoutes:
         with trio.move_on_after(timeout_s):
             while not view.has_ended:
                 view = await self._later(request, view)
-        if not view.record.owner:
+        if not view.record.submitter:
             with suppress(TaskUnknownError):  # it has just gone: as it was
                 view = self._buyer.task(view.task)
         return reply(self._shown(request, detail_of(view)))
 
     async def _later(self, request: Request, view: TaskView) -> TaskView:
         """The same task at its end here, or after a while where another machine has it."""
-        if view.record.owner:
+        if view.record.submitter:
             await trio.sleep(ELSEWHERE_EVERY_S)
             with suppress(TaskUnknownError):  # who knows it may be away for a moment
                 return await self._machines.elsewhere.find(view.task)
@@ -150,7 +150,7 @@ class TaskRoutes:
             task, reason = TaskId(request.path_params["task"]), lab_reason(request)
             return reply(detail_of(await self._node.cancel_as_lab(task, reason)))
         view = await self._anywhere(request)
-        if view.record.owner:
+        if view.record.submitter:
             view = await self._machines.elsewhere.find(view.task, cancel=True)
         else:
             view = await self._buyer.cancel(view.task)
@@ -167,9 +167,9 @@ class TaskRoutes:
         record = view.record
         seals = self._node.household.seals
         spec = spec_in_clear(seals, at_rest(seals, record))
-        if record.owner and not is_sound(spec):
+        if record.submitter and not is_sound(spec):
             raise SpecError(f"what is told of {record.task} is no task that could be submitted")
-        if record.owner:
+        if record.submitter:
             spec = await with_own_inputs(self._node.objects, spec, asker_of(request).person)
         made, guarded = await self._submit_detached(spec, asker_of(request).person)
         return reply(Retried(made, view.task, guarded.holders, guarded.note), 201)
@@ -180,7 +180,7 @@ class TaskRoutes:
         Other machines of its owner that have it forget it, too.
         """
         view = _ended(await self._anywhere(request))
-        if view.record.owner:
+        if view.record.submitter:
             return reply(await self._forget_elsewhere(view))
         gone = [await self._node.objects.forget(address) for address in left_by(view.record)]
         await self._buyer.forget(view.task)
@@ -196,8 +196,8 @@ class TaskRoutes:
     async def _forget_elsewhere(self, view: TaskView) -> ForgetReply:
         """Of what another machine of ours has. Raises TaskUnreachableError: it has it still."""
         removed = await self._machines.hand_over.remove(view.task)
-        if view.record.owner not in removed.at:
-            where = self._called(view.record.owner)
+        if view.record.submitter not in removed.at:
+            where = self._called(view.record.submitter)
             raise TaskUnreachableError(
                 f"{view.task} is kept at {where}, which did not remove it: remove it there"
             )
@@ -228,7 +228,7 @@ class TaskRoutes:
         offset = int(number(request, "offset", 0, 0, 2**53))
         attempt = _attempt_of(view, int(number(request, "attempt", 0, 0, 2**53)))
         read = self._machines.elsewhere.log
-        if not view.record.owner:
+        if not view.record.submitter:
             await self._node.estate.bring_log(view.task)
             read = self._buyer.logs
         pieces = read(view.task, stream, follow=flag(request, "follow"), attempt=attempt)

@@ -61,7 +61,7 @@ def _exit_code(record: TaskRecord) -> int | None:
 def detail_of(view: TaskView) -> TaskDetail:
     """Everything about a task."""
     record, outcome = view.record, view.record.outcome
-    line, kept = line_of(view), None if view.has_ended else view.keepers
+    line, guard = line_of(view), None if view.has_ended else view.keepers
     return TaskDetail(
         task=line.task,
         name=line.name,
@@ -90,11 +90,11 @@ def detail_of(view: TaskView) -> TaskDetail:
         note=record.note,
         checkpoints=_checkpoints(record),
         files_until_ms=files_until_ms(record),
-        owner=record.owner,
+        owner=record.submitter,
         log_at=view.log_at,
-        guardians=tuple(peer for peer in kept.roster if peer != kept.owner) if kept else (),
-        acting=kept.acting if kept else "",
-        is_cut_off=kept is not None and not view.may_act,
+        guardians=tuple(peer for peer in guard.roster if peer != guard.submitter) if guard else (),
+        acting=guard.acting if guard else "",
+        is_cut_off=guard is not None and not view.may_act,
     )
 
 

@@ -32,7 +32,7 @@ class Attempts:
     """The attempts of one buyer's tasks."""
 
     def __init__(self, book: Book) -> None:
-        self._book = book
+        self._book, self._custody = book, book.keeper.custody
 
     # -- awards
 
@@ -50,7 +50,7 @@ class Attempts:
         book.ledger.award(task, attempt)
         stepped = book.step(task, TaskFact.AWARD_SENT)
         # Whoever takes over from us must know of an attempt that may not be repeated.
-        sent = [] if is_once and not book.keeper.is_alone(task) else [Send(winner, message)]
+        sent = [] if is_once and not self._custody.is_alone(task) else [Send(winner, message)]
         return [*stepped, *sent, WakeAt(now_s + config.award_repeat_s, e.AwardDue(task, fence))]
 
     def _sealed(
@@ -61,7 +61,7 @@ class Attempts:
         fence: int,
         restore: CheckpointRecord | None,
     ) -> Award:
-        notary, kept = self._book.notary, self._book.kept_for_another(record.task)
+        notary, guard = self._book.notary, self._book.kept_for_another(record.task)
         names_grant, state_key = notary.grant(record, winner, fence)
         terms = AwardTerms(
             task=record.task,
@@ -73,7 +73,7 @@ class Attempts:
             names_grant=names_grant,
             state_key=state_key,
         )
-        return notary.award(terms, kept)
+        return notary.award(terms, guard)
 
     def on_award_due(self, event: e.AwardDue, now_s: float) -> list[e.Effect]:
         """Say an award again, or give it up."""
@@ -82,7 +82,7 @@ class Attempts:
             return []
         pursuit, repeat_s = self._book.pursuits[event.task], self._book.config.award_repeat_s
         again = WakeAt(now_s + repeat_s, event)
-        if not self._book.keeper.may_act(event.task, now_s) or not self._may_end(record, now_s):
+        if not self._custody.may_act(event.task, now_s) or not self._may_end(record, now_s):
             pursuit.watch.award_until_s += repeat_s
             return [again]
         if now_s < pursuit.watch.award_until_s:
@@ -99,7 +99,7 @@ class Attempts:
         if pursuit.watch.award is None:
             return [self._ask(record, pursuit)]
         is_once = record.spec.effects is Repeatability.ONCE
-        is_safe = not is_once or self._book.keeper.holds(record.task, record.fence)
+        is_safe = not is_once or self._custody.holds(record.task, record.fence)
         return [Send(record.provider, pursuit.watch.award)] if is_safe else []
 
     def on_accept(self, peer: PeerId, message: Accept, now_s: float) -> list[e.Effect]:
@@ -175,7 +175,7 @@ class Attempts:
 
     def _unknown_there(self, record: TaskRecord, now_s: float) -> list[e.Effect]:
         """Its provider has no such job."""
-        if not self._book.keeper.may_act(record.task, now_s):
+        if not self._custody.may_act(record.task, now_s):
             return []
         if record.state is TaskState.RUNNING:
             return self._lost(record, "lost", "its machine does not know it any more", now_s)
@@ -207,7 +207,7 @@ class Attempts:
         if pursuit.watch.renewal_due_s != event.due_s:
             return []  # it was taken over and back since
         again = self._renewal_at(record, pursuit, now_s + self._book.config.renew_s)
-        if not self._book.keeper.may_act(event.task, now_s):
+        if not self._custody.may_act(event.task, now_s):
             pursuit.watch.heard_s = now_s  # nobody answers whom nobody asks
             return [again]
         silent_s = now_s - pursuit.watch.heard_s
@@ -292,7 +292,7 @@ class Attempts:
         for task in list(self._book.pursuits):
             record = self._book.ledger.get(task)
             once = record.spec.effects is Repeatability.ONCE
-            may = self._book.keeper.may_act(task, now_s)
+            may = self._custody.may_act(task, now_s)
             if record.provider == peer and record.state in HELD_BY_PROVIDER and may and not once:
                 effects += self._lost(record, "lost", why, now_s)
         return effects
@@ -314,8 +314,8 @@ class Attempts:
 
     def stop(self, peer: PeerId, task: TaskId, fence: int) -> list[e.Effect]:
         """Whoever speaks for an attempt that does not act is told so, if it is to stop."""
-        record, keeper = self._book.ledger.find(task), self._book.keeper
-        if record is None and keeper.is_others(task):
+        record = self._book.ledger.find(task)
+        if record is None and self._custody.is_others(task):
             return []  # another machine acts for it, and will tell
         if record is None:
             return [Send(peer, CancelJob(task, fence, "unknown"))]

@@ -148,7 +148,7 @@ class Book:
         self.config, self.wall_ms = config, wall_ms
         self.notary = Notary(signer, network, wall_ms, right_of)
         self.ledger = Ledger()
-        """Every task here, also those that we act for while their owner is away."""
+        """Every task here, also those that we act for while their submitter is away."""
         self.machines: dict[PeerId, Seen] = {}
         """What is known of each machine; dropped when membership has forgotten it."""
         self.out: frozenset[PeerId] = frozenset()
@@ -224,8 +224,8 @@ class Book:
         pursuit.search.shun(peer, now_s + self.config.shun_s, now_s)
 
     def kept_for_another(self, task: TaskId) -> GuardRecord | None:
-        """What is kept here of a task for which we act while its owner is away."""
-        return self.keeper.find(task) if self.ledger.get(task).owner else None
+        """What is kept here of a task for which we act while its submitter is away."""
+        return self.keeper.custody.find(task) if self.ledger.get(task).submitter else None
 
     def drop_auctions(self, pursuit: Pursuit) -> list[e.Effect]:
         """End what is open for a task without a winner; its callees are told."""
@@ -268,7 +268,7 @@ class Book:
         """
         silent_s = now_s - self.pursuits[record.task].watch.heard_s
         outlived_s = record.spec.timeout_ms / 1000 + self.alone_of(record)
-        return silent_s >= outlived_s or self.keeper.may_judge(record.task, now_s)
+        return silent_s >= outlived_s or self.keeper.custody.may_judge(record.task, now_s)
 
     def patience_s(self, record: TaskRecord) -> float:
         """The same for a task that is known from a copy; an award after that is not known."""

@@ -27,7 +27,7 @@ from swarmnode.market.buyer.stewardship import Stewardship
 from swarmnode.market.buyer.verdicts import once
 from swarmnode.market.guardians import events as g
 from swarmnode.market.guardians import messages as gm
-from swarmnode.market.guardians.core import Keeper
+from swarmnode.market.guardians.custody import Custody
 from swarmnode.market.guardians.kept import Post
 from swarmnode.market.messages import Accept, Bid, Decline
 from swarmnode.tasks.ids import TaskId
@@ -75,8 +75,6 @@ class Buyer:
         return self._stewardship.carry_out(effects + self._auctions.pump(now_s), now_s)
 
     def _take(self, event: e.Event, now_s: float) -> Sequence[e.Effect]:
-        if isinstance(event, g.MachinesRemoved):
-            self._book.out = event.machines
         match event:
             case e.MessageHeard():
                 return self._on_heard(event.peer, event.message, now_s)
@@ -96,9 +94,14 @@ class Buyer:
                 return self._on_advertised(event, now_s)
             case e.MemberStands():
                 return self._on_member_stands(event, now_s)
-            case e.Woke():
-                self._book.keeper.on_woke(now_s)
-                return self._attempts.on_woke(0.0, now_s)
+            case g.Woke():
+                heard = self._book.keeper.handle(event, now_s)
+                return [*heard, *self._attempts.on_woke(0.0, now_s)]
+            case g.EndsCopied():
+                return self._on_ends_copied(event, now_s)
+            case g.MachinesRemoved():
+                self._book.out = event.machines
+                return self._book.keeper.handle(event, now_s)
             case g.LogsTold():
                 return self._book.late_logs.told(event)
             case _ if isinstance(event, g.Event):
@@ -116,12 +119,10 @@ class Buyer:
                 return self._book.ledger.forget(event.task, self._book.wall_ms())
             case e.DryRunAsked():
                 return self._auctions.on_dry_run(event, now_s)
-            case e.EndsCopied():
-                return self._on_ends_copied(event)
             case e.TakenUp():
                 return self._on_taken_up(event, now_s)
             case e.GoesOnElsewhere():
-                return self._on_goes_on_elsewhere(event)
+                return self._on_goes_on_elsewhere(event, now_s)
             case e.WasTaken():
                 self.taken_over_ms = event.at_ms
                 return [Persist(OWNER, TAKEN_KEY, event.at_ms.to_bytes(8))]
@@ -160,9 +161,9 @@ class Buyer:
         return Phase.UNKNOWN if pursuit is None else pursuit.watch.phase
 
     @property
-    def keeper(self) -> Keeper:
-        """Everything this machine keeps, its own tasks included; to be read only."""
-        return self._book.keeper
+    def custody(self) -> Custody:
+        """In whose hands each task is, our own included."""
+        return self._book.keeper.custody
 
     def was_receipted(self, task: TaskId, fence: int) -> bool:
         """Whether an attempt's provider was told that it need not remember it any more."""
@@ -175,7 +176,7 @@ class Buyer:
 
     def uncopied(self) -> frozenset[TaskId]:
         """Tasks of ours that have ended, of which the pool may not know yet."""
-        return self._book.keeper.over() | self._book.receipts.waiting()
+        return self.custody.over() | self._book.receipts.waiting()
 
     @property
     def tasks_open(self) -> int:
@@ -203,7 +204,7 @@ class Buyer:
         effects = [*self._book.tick(now_s), *self._load_guards(event, now_s)]
         unfinished = self._book.ledger.unfinished()
         lost = [record for record in unfinished if record.taken_up_ms]
-        effects += self._book.keeper.come_home(lost, now_s, self._book.patience_s)
+        effects += self._come_home(lost, now_s)
         for record in unfinished:
             effects += self._go_on(record, now_s)
             if record.spec.effects is Repeatability.ONCE:
@@ -216,19 +217,24 @@ class Buyer:
         keeper, ledger = self._book.keeper, self._book.ledger
         effects: list[e.Effect] = [*keeper.handle(g.GuardsLoaded(event.guarded), now_s)]
         for record in ledger.all():
-            if record.owner and keeper.post_of(record.task) is not Post.ACTS:
+            if record.submitter and keeper.custody.post_of(record.task) is not Post.ACTS:
                 effects += ledger.drop(record.task)
         return effects
 
+    def _come_home(self, records: Sequence[TaskRecord], now_s: float) -> list[e.Effect]:
+        """Their keepers are to be found."""
+        taken_up = (g.TaskTakenUp(record, self._book.patience_s(record)) for record in records)
+        return [effect for one in taken_up for effect in self._book.keeper.handle(one, now_s)]
+
     def _on_taken_up(self, event: e.TakenUp, now_s: float) -> list[e.Effect]:
-        now_ms, ledger, keeper = self._book.wall_ms(), self._book.ledger, self._book.keeper
+        now_ms, ledger = self._book.wall_ms(), self._book.ledger
         effects: list[e.Effect] = [*ledger.were_removed(event.forgotten, now_ms)]
         new = [record for record in event.records if record.task not in ledger]
         records = [once.taken_up(record, now_ms, self.taken_over_ms) for record in new]
         effects += ledger.take_up(records, now_ms)
         lost = [ledger.get(record.task) for record in event.records]
         asked = [record for record in lost if event.is_told or record.state not in TASK_ENDS]
-        effects += keeper.come_home(asked, now_s, self._book.patience_s)
+        effects += self._come_home(asked, now_s)
         for record in records:
             if record.state not in TASK_ENDS:
                 effects += self._go_on(record, now_s)
@@ -238,7 +244,7 @@ class Buyer:
 
     def _go_on(self, record: TaskRecord, now_s: float) -> list[e.Effect]:
         effects = self._book.pursue(record, now_s)
-        effects += self._book.keeper.expect(record, now_s)
+        effects += self._book.keeper.handle(g.TaskBegun(record), now_s)
         if record.state in HELD_BY_PROVIDER:
             effects += self._attempts.on_restart(record, now_s)
             if record.taken_up_ms and record.key:  # its provider knows another buyer
@@ -254,18 +260,21 @@ class Buyer:
         effects = [
             *self._book.ledger.submit(record),
             *self._book.pursue(record, now_s),
-            *self._book.keeper.expect(record, now_s, at_once=event.is_detached),
+            *self._book.keeper.handle(g.TaskBegun(record, event.is_detached), now_s),
         ]
         self._auctions.enqueue(record.task)
         return effects
 
-    def _on_goes_on_elsewhere(self, event: e.GoesOnElsewhere) -> list[e.Effect]:
+    def _on_goes_on_elsewhere(self, event: e.GoesOnElsewhere, now_s: float) -> list[e.Effect]:
         """Its attempt is not stopped: its provider hears from who has the task now."""
         record = self._book.ledger.find(event.task)
-        if record is None or record.owner or record.state in TASK_ENDS:
+        if record is None or record.submitter or record.state in TASK_ENDS:
             return []
-        effects = self._book.keeper.let_go(event.task) + self._book.end_pursuit(event.task)
-        return [*effects, *self._book.ledger.hand_on(event.task, event.by, self._book.wall_ms())]
+        return [
+            *self._book.keeper.handle(g.TaskWentOn(event.task), now_s),
+            *self._book.end_pursuit(event.task),
+            *self._book.ledger.hand_on(event.task, event.by, self._book.wall_ms()),
+        ]
 
     def _on_cancel_asked(self, event: e.CancelAsked) -> list[e.Effect]:
         if event.task not in self._book.pursuits:
@@ -276,10 +285,13 @@ class Buyer:
             self._book.ledger.set_outcome(event.task, Outcome("stopped", -1, "cancelled"))
         return [*self._book.close(event.task, TaskFact.CANCEL_ASKED, event.why), *stop]
 
-    def _on_ends_copied(self, event: e.EndsCopied) -> list[e.Effect]:
-        self._book.receipts.are_copies_kept = True
-        self._book.keeper.copied(event.tasks)
-        return [effect for task in sorted(event.tasks) for effect in self._book.receipts.give(task)]
+    def _on_ends_copied(self, event: g.EndsCopied, now_s: float) -> list[e.Effect]:
+        receipts, effects = self._book.receipts, list[e.Effect]()
+        receipts.are_copies_kept = True
+        effects += self._book.keeper.handle(event, now_s)
+        for task in sorted(event.tasks):
+            effects += receipts.give(task)
+        return effects
 
     def _on_deadline_passed(self, event: e.DeadlinePassed, now_s: float) -> list[e.Effect]:
         if event.task not in self._book.pursuits:

@@ -127,10 +127,6 @@ class LogSettled(msgspec.Struct, frozen=True):
     task: TaskId
 
 
-class Woke(msgspec.Struct, frozen=True):
-    """This machine slept, and no clock of ours shows it: others may have given us up meanwhile."""
-
-
 class Tick(msgspec.Struct, frozen=True):
     """Timer: comes late when this machine was stopped."""
 
@@ -163,15 +159,6 @@ class RenewalDue(msgspec.Struct, frozen=True):
     due_s: float
 
 
-class EndsCopied(msgspec.Struct, frozen=True):
-    """The keyring is copied into the pool; the copy has the ends of these tasks, and their logs.
-
-    Said first of none: from then on it is waited for.
-    """
-
-    tasks: frozenset[TaskId]
-
-
 class DeadlinePassed(msgspec.Struct, frozen=True):
     """Timer: a task had this long."""
 
@@ -187,9 +174,8 @@ OwnersWord: TypeAlias = (
     | ForgetAsked
     | CancelAsked
     | DryRunAsked
-    | EndsCopied
 )
-Told: TypeAlias = OwnersWord | Woke | Advertised | MemberStands
+Told: TypeAlias = OwnersWord | Advertised | MemberStands
 Timer: TypeAlias = Tick | RetryDue | WindowOver | AwardDue | RenewalDue | DeadlinePassed
 Event: TypeAlias = Told | Timer | MessageHeard | g.Event | g.LogsTold
 Notice: TypeAlias = TaskChanged | TaskForgotten | DryRunEnded | LogSettled | g.Notice

@@ -28,8 +28,8 @@ def _check_pursuits(book: Book) -> None:
             assert record.provider, f"{task} is {record.state} at nobody"
         if record.state is TaskState.RUNNING:
             assert pursuit.watch.award is None, f"{task} runs and is still being awarded"
-        if record.owner:
-            acts = book.keeper.post_of(task) is Post.ACTS
+        if record.submitter:
+            acts = book.keeper.custody.post_of(task) is Post.ACTS
             assert acts, f"{task} is another's and we do not act for it"
 
 

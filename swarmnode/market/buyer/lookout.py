@@ -11,6 +11,7 @@ from p2p.membership.view import COMPUTE, MemberChanged
 from p2p.mesh import Mesh
 from swarmnode.market.buyer import events as e
 from swarmnode.market.buyer.config import BuyerConfig
+from swarmnode.market.guardians import events as g
 from swarmnode.resources.advert import read_advert
 
 ADVERTS_EVERY_S: Final = 5.0
@@ -58,7 +59,7 @@ class Lookout:
             before_s = self._boot_s() - trio.current_time()
             await trio.sleep(self._config.tick_s)
             if self._boot_s() - trio.current_time() - before_s >= self._config.asleep_s:
-                self._order(e.Woke())
+                self._order(g.Woke())
 
     def _on_member(self, change: MemberChanged) -> None:
         member = change.member

@@ -65,15 +65,16 @@ class Notary:
         """This machine."""
         return self._signer.peer_id
 
-    def award(self, terms: AwardTerms, kept: GuardRecord | None) -> Award:
+    def award(self, terms: AwardTerms, guard: GuardRecord | None) -> Award:
         """With the right to put what the task leaves in its owner's name.
 
-        `kept` is what we have of a task for which we act while its owner is away; None: it is ours.
+        `guard` is what we have of a task for which we act while its submitter is away; None: it is
+        ours.
         """
-        if kept is None:
+        if guard is None:
             right = self._own_right(terms.task, terms.spec, terms.seller)
         else:
-            right = self.hand_on(kept, terms.seller)
+            right = self.hand_on(guard, terms.seller)
         terms = msgspec.structs.replace(terms, right=right)
         expires_ms = self._wall_ms() + _AWARD_VALID_MS
         return Award(self._seal(AWARD_DOMAIN, terms, terms.fence, expires_ms))
@@ -82,11 +83,11 @@ class Notary:
         until_ms = self._wall_ms() + spec.timeout_ms + RIGHT_SPARE_MS
         return self._right_of(task, peer, until_ms)
 
-    def hand_on(self, kept: GuardRecord, peer: PeerId) -> Right | None:
+    def hand_on(self, guard: GuardRecord, peer: PeerId) -> Right | None:
         """The right of a keeper, or of a worker of one, to put in the name of a task's owner."""
-        if kept.owner == self.me:
-            return self._own_right(kept.task, kept.kept.spec, peer)
-        mine = kept.right_of(self.me)
+        if guard.submitter == self.me:
+            return self._own_right(guard.task, guard.task_record.spec, peer)
+        mine = guard.right_of(self.me)
         if mine is None or len(mine.links) >= RIGHT_LINKS_MAX:
             return None
         try:

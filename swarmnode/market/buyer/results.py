@@ -18,6 +18,7 @@ class Results:
 
     def __init__(self, book: Book, attempts: Attempts) -> None:
         self._book, self._attempts = book, attempts
+        self._custody = book.keeper.custody
 
     def on_result(self, peer: PeerId, message: Result, now_s: float) -> list[e.Effect]:
         """Take a result once, and give its receipt as often as it comes."""
@@ -38,7 +39,7 @@ class Results:
 
     def _is_past(self, terms: ResultTerms) -> bool:
         was_given = self._book.receipts.was_given(terms.task, terms.fence)
-        return was_given or self._book.keeper.was_relieved(terms.task)
+        return was_given or self._custody.was_relieved(terms.task)
 
     def _opened(self, peer: PeerId, message: Result) -> ResultTerms | None:
         """None for what its sender did not sign, or not for us."""
@@ -76,8 +77,8 @@ class Results:
         now_s: float,
     ) -> list[e.Effect]:
         """With the receipt as soon as the end cannot be forgotten."""
-        if record.owner:  # another keeper has to know, too: of an end that is new nobody does yet
-            is_kept = not effects and self._book.keeper.holds(terms.task, terms.fence)
+        if record.submitter:  # another keeper has to know, too: of a new end nobody does yet
+            is_kept = not effects and self._custody.holds(terms.task, terms.fence)
             return [receipt] if is_kept else effects
         if self._book.ledger.get(terms.task).state not in TASK_ENDS:
             return [*effects, receipt]

@@ -72,10 +72,10 @@ class BuyerService:
         self._core = Buyer(config, mesh.signer, mesh.network, mesh.rng, mesh.wall_ms, right_of)
         self._pen = PatientWriter(tables.transact)
         self._driver = Driver(self._core, Performer(mesh.rpc.send, self._notify, self._pen.persist))
-        self.logbook, keeper = LogBook(tables), self._core.keeper
+        self.logbook, custody = LogBook(tables), self._core.custody
         """Where the logs of our tasks lie, for who keeps them in the pool."""
         self.guardians = KeeperService(
-            mesh.rpc, mesh.signer, mesh.network, keeper, self.logbook, self._post_begun
+            mesh.rpc, mesh.signer, mesh.network, custody, self.logbook, self._post_begun
         )
         """Among the keepers of tasks: ours are kept by others, and theirs here."""
         self._begun = trio.Event()
@@ -160,7 +160,7 @@ class BuyerService:
     def keep_copies(self, on_removed: Callable[[], None]) -> None:
         """From now on `copied` is said of what has ended, `on_removed` of what is no more."""
         self._feed.on_removed(on_removed)
-        self._driver.order(e.EndsCopied(frozenset()))
+        self._driver.order(g.EndsCopied(frozenset()))
 
     def uncopied(self) -> frozenset[TaskId]:
         """Tasks of ours that have ended, of which the pool may not know yet, and we know all."""
@@ -175,7 +175,7 @@ class BuyerService:
 
     def copied(self, tasks: frozenset[TaskId]) -> None:
         """The pool knows of their ends, and has their logs: nobody else need remember them."""
-        self._driver.order(e.EndsCopied(tasks))
+        self._driver.order(g.EndsCopied(tasks))
 
     def rest_as(self, at_rest: Callable[[TaskRecord], TaskRecord]) -> None:
         """In which form records are written down."""
@@ -183,12 +183,13 @@ class BuyerService:
 
     def tasks(self) -> Sequence[TaskView]:
         """Every task not forgotten, oldest first."""
-        return tuple(self._view(record) for record in self._core.ledger.all() if not record.owner)
+        ours = (record for record in self._core.ledger.all() if not record.submitter)
+        return tuple(self._view(record) for record in ours)
 
     def task(self, task: TaskId) -> TaskView:
         """One task. Raises TaskUnknownError."""
         record = self._core.ledger.get(task)
-        if record.owner:
+        if record.submitter:
             raise TaskUnknownError(f"no task {task} was submitted here")
         return self._view(record)
 
@@ -338,12 +339,12 @@ class BuyerService:
 
     def _is_ours(self, task: TaskId) -> bool:
         record = self._core.ledger.find(task)
-        return record is None or not record.owner
+        return record is None or not record.submitter
 
     def _view(self, record: TaskRecord) -> TaskView:
-        core, task = self._core, record.task
-        may_act = core.keeper.may_act(task, trio.current_time())
-        keepers = core.keeper.find(task) if core.keeper.is_kept(task) else None
+        core, task, custody = self._core, record.task, self._core.custody
+        may_act = custody.may_act(task, trio.current_time())
+        keepers = custody.find(task) if custody.is_kept(task) else None
         return TaskView(record, core.phase(task), keepers, may_act, core.late_logs.where(task))
 
 

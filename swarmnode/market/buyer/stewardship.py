@@ -49,13 +49,13 @@ class Stewardship:
             self._book.late_logs.forget(forgotten)
         for task in changed:
             if (record := self._book.ledger.find(task)) is not None:
-                effects += self._book.keeper.on_noted(record, now_s)
+                effects += self._book.keeper.handle(g.TaskNoted(record), now_s)
         return effects
 
     def _decided(self, decision: g.Decision, now_s: float) -> list[e.Effect]:
         match decision:
-            case g.Acts(kept, before):
-                return self._on_acts(kept, before, now_s)
+            case g.Acts(guard, before):
+                return self._on_acts(guard, before, now_s)
             case g.Rests(task):
                 return self._on_rests(task)
             case g.TaskLetGo(task):
@@ -63,22 +63,22 @@ class Stewardship:
             case _:
                 assert_never(decision)
 
-    def _on_acts(self, kept: GuardRecord, before: PeerId, now_s: float) -> list[e.Effect]:
+    def _on_acts(self, guard: GuardRecord, before: PeerId, now_s: float) -> list[e.Effect]:
         """Go on from what the keepers know; what we have ended ourselves stays ended."""
-        book, task = self._book, kept.task
-        is_mine, record = kept.owner == book.me, book.ledger.find(task)
+        book, task = self._book, guard.task
+        is_mine, record = guard.submitter == book.me, book.ledger.find(task)
         logs = self._logs(task, before) if is_mine and before != book.me else []
-        if logs and kept.kept.state in TASK_ENDS:
-            machines = dict.fromkeys(peer for peer in (before, kept.kept.provider) if peer)
+        if logs and guard.task_record.state in TASK_ENDS:
+            machines = dict.fromkeys(peer for peer in (before, guard.task_record.provider) if peer)
             book.late_logs.expect(task, tuple(machines), now_s)
         if record is not None and record.state in TASK_ENDS:
-            return [*self._has_ended(kept, record, now_s, is_back=bool(logs)), *logs]
+            return [*self._has_ended(guard, record, now_s, is_back=bool(logs)), *logs]
         if is_mine and record is None and task in book.ledger.forgotten:
-            return [*book.keeper.end_for_good(task)]
-        why = "this machine is back" if is_mine else f"{kept.owner} is away"
+            return [*book.keeper.handle(g.TaskRemoved(task), now_s)]
+        why = "this machine is back" if is_mine else f"{guard.submitter} is away"
         if logs:
-            self.want_log(kept.kept, kept.term, now_s)
-        return [*logs, *book.end_pursuit(task), *self._adopt(kept, why, now_s)]
+            self.want_log(guard.task_record, guard.term, now_s)
+        return [*logs, *book.end_pursuit(task), *self._adopt(guard, why, now_s)]
 
     def _logs(self, task: TaskId, before: PeerId) -> list[e.Effect]:
         """Of what it printed while that machine acted for it."""
@@ -87,33 +87,34 @@ class Stewardship:
         return [Notify(g.LogsWanted(task, before, is_up))]
 
     def _has_ended(
-        self, kept: GuardRecord, record: TaskRecord, now_s: float, *, is_back: bool
+        self, guard: GuardRecord, record: TaskRecord, now_s: float, *, is_back: bool
     ) -> list[e.Effect]:
         """Here, while another machine acted for it: its attempt stops, and its keepers hear."""
         book, stop = self._book, list[e.Effect]()
-        if kept.kept.state in HELD_BY_PROVIDER:
-            job = CancelJob(kept.task, kept.kept.fence, "cancelled")
-            messages = (book.notary.claim(kept.kept, kept.term), job)
-            stop = [Send(kept.kept.provider, message) for message in messages]
+        if guard.task_record.state in HELD_BY_PROVIDER:
+            job = CancelJob(guard.task, guard.task_record.fence, "cancelled")
+            messages = (book.notary.claim(guard.task_record, guard.term), job)
+            stop = [Send(guard.task_record.provider, message) for message in messages]
         if is_back:
-            self.want_log(kept.kept, kept.term, now_s)
-        ours = self._made_ours(record) if kept.owner == book.me else []
-        return [*ours, *book.keeper.on_noted(record, now_s), *stop]
+            self.want_log(guard.task_record, guard.term, now_s)
+        ours = self._made_ours(record) if guard.submitter == book.me else []
+        return [*ours, *book.keeper.handle(g.TaskNoted(record), now_s), *stop]
 
-    def _adopt(self, kept: GuardRecord, why: str, now_s: float) -> list[e.Effect]:
+    def _adopt(self, guard: GuardRecord, why: str, now_s: float) -> list[e.Effect]:
         """Go on with it as its keepers know it, under fences that no other machine gave."""
-        adopted, ledger, now_ms = self._adopted(kept), self._book.ledger, self._book.wall_ms()
-        before, effects = ledger.find(kept.task), list[e.Effect]()
-        if before is not None and not before.owner and adopted.owner:
-            effects += ledger.went_to(kept.task, adopted.owner, now_ms)  # which took this one over
+        adopted, ledger, now_ms = self._adopted(guard), self._book.ledger, self._book.wall_ms()
+        before, effects = ledger.find(guard.task), list[e.Effect]()
+        if before is not None and not before.submitter and adopted.submitter:
+            # That machine took this one over.
+            effects += ledger.went_to(guard.task, adopted.submitter, now_ms)
         effects += ledger.adopt(adopted, now_ms, why)
         is_over = adopted.state in TASK_ENDS
-        return effects if is_over else effects + self._go_on(adopted, kept.term, why, now_s)
+        return effects if is_over else effects + self._go_on(adopted, guard.term, why, now_s)
 
-    def _adopted(self, kept: GuardRecord) -> TaskRecord:
-        owner = PeerId("") if kept.owner == self._book.me else kept.owner
-        floor = kept.kept.fence + self._book.config.fence_gap
-        return msgspec.structs.replace(kept.kept, fence_floor=floor, owner=owner)
+    def _adopted(self, guard: GuardRecord) -> TaskRecord:
+        submitter = PeerId("") if guard.submitter == self._book.me else guard.submitter
+        floor = guard.task_record.fence + self._book.config.fence_gap
+        return msgspec.structs.replace(guard.task_record, fence_floor=floor, submitter=submitter)
 
     def _go_on(self, record: TaskRecord, term: int, why: str, now_s: float) -> list[e.Effect]:
         book, effects = self._book, self._book.pursue(record, now_s)
@@ -125,9 +126,9 @@ class Stewardship:
 
     def _made_ours(self, record: TaskRecord) -> list[e.Effect]:
         """It ended here while we acted for the machine that we take over now."""
-        if not record.owner:
+        if not record.submitter:
             return []
-        record = msgspec.structs.replace(record, owner=PeerId(""))
+        record = msgspec.structs.replace(record, submitter=PeerId(""))
         return [*self._book.ledger.adopt(record, self._book.wall_ms(), record.why)]
 
     def want_log(self, record: TaskRecord, term: int, now_s: float) -> None:
@@ -138,6 +139,6 @@ class Stewardship:
 
     def _on_rests(self, task: TaskId) -> list[e.Effect]:
         record = self._book.ledger.find(task)
-        if record is None or not record.owner:
+        if record is None or not record.submitter:
             return []  # ours: it waits until we act again
         return [*self._book.end_pursuit(task), *self._book.ledger.drop(task)]

@@ -52,7 +52,7 @@ class Acting:
         record = kept.record
         kept.record = grown(record, before=())
         kept.copies.firm = kept.record.version
-        left = [peer for peer in record.before if peer not in (*record.roster, record.owner)]
+        left = [peer for peer in record.before if peer not in (*record.roster, record.submitter)]
         return [Send(peer, Relieve(record.task, is_over=False)) for peer in left]
 
     def report(self, now_s: float) -> list[g.Effect]:
@@ -61,7 +61,7 @@ class Acting:
         stale_s = now_s - REPORT_EVERY * self._shelf.config.beat_s
         for kept in self._shelf.kept.values():
             if kept.post is Post.KEEPS and kept.heard_s < stale_s:
-                for peer in dict.fromkeys((kept.record.owner, kept.record.acting)):
+                for peer in dict.fromkeys((kept.record.submitter, kept.record.acting)):
                     if self._shelf.roster.stays(peer) and peer != self._shelf.me:
                         lines.setdefault(peer, []).append(self._shelf.line(kept))
         return self._beats.answers(lines)
@@ -73,9 +73,9 @@ class Acting:
             if kept.post is not Post.ACTS:
                 continue
             line = GuardLine(task, record.term, record.seq)
-            for peer in dict.fromkeys((*record.keepers, record.owner)):
+            for peer in dict.fromkeys((*record.keepers, record.submitter)):
                 has_newest = kept.copies.has.get(peer) == record.version
-                is_news = record.kept.state not in TASK_ENDS or not has_newest
+                is_news = record.task_record.state not in TASK_ENDS or not has_newest
                 if peer != self._shelf.me and is_news and peer in self._shelf.roster:
                     lines.setdefault(peer, []).append(line)
         return self._beats.beat(lines, now_s)
@@ -101,7 +101,7 @@ class Acting:
             kept.known_term = max(kept.known_term, line.term)
             return self._voting.outranked(kept, now_s)
         if acts and peer not in kept.record.keepers and line.term:
-            return [] if peer == kept.record.owner else [_relieved(peer, line)]
+            return [] if peer == kept.record.submitter else [_relieved(peer, line)]
         return self._confirmed(kept, peer, line, said_s, now_s) if acts else []
 
     def _confirmed(

@@ -4,11 +4,16 @@
       ^                  |             |
       +-----gave way-----+             +--relieved--> (gone)
 
-See the package for the idea. It decides by `decisions`; `swarmnode.market.buyer.core` carries them
-out in the same step, so that no renewal leaves under a term that has ended.
+See the package for the idea. It is told by events and by messages of other keepers; `Custody`
+answers those who ask. What the buyer's core tells of its own tasks are events, too, though it tells
+them within a step of its own: it goes on with the effects that come back.
+
+Decisions are a list beside the effects: that core carries them out in the same step, so that no
+renewal leaves under a term that has ended. Among the effects they would have to be found again
+before those leave, and put in order with what came before and after them.
 """
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable
 from math import inf
 from typing import assert_never
 
@@ -20,8 +25,9 @@ from swarmnode.limits import GUARDED_MAX
 from swarmnode.market.guardians import events as g
 from swarmnode.market.guardians.acting import REPORT_EVERY, Acting
 from swarmnode.market.guardians.config import GuardianConfig
+from swarmnode.market.guardians.custody import Custody
 from swarmnode.market.guardians.homing import Homing
-from swarmnode.market.guardians.kept import Guarded, Kept, Post
+from swarmnode.market.guardians.kept import Kept, Post
 from swarmnode.market.guardians.messages import (
     AskVote,
     ComeHome,
@@ -55,12 +61,14 @@ class Keeper:
     ) -> None:
         """`find` gives the record of a task of the ledger, `hand_on` the right of a new keeper.
 
-        `home` seals where its owner is now.
+        `home` seals that its owner is at this machine now.
         """
         self._shelf = TaskShelf(config, me, find, hand_on, was_forgotten)
         self._voting = Voting(self._shelf)
         self._acting = Acting(self._shelf, self._voting)
-        self._homing = Homing(self._shelf, home, self.expect)
+        self._homing = Homing(self._shelf, home, self._on_begun)
+        self.custody = Custody(self._shelf, self._homing)
+        """In whose hands each task is: for who asks, and tells nothing."""
         self._ticks = 0
         """Since the start; each REPORT_EVERY-th also reports."""
         self._tick_due_s = inf
@@ -74,103 +82,6 @@ class Keeper:
         """What was decided since the last look; to be done in order."""
         decisions, self._shelf.decisions = self._shelf.decisions, []
         return decisions
-
-    def is_others(self, task: TaskId) -> bool:
-        """Another machine acts for it, as far as we know: what its worker says is not for us."""
-        shelf = self._shelf
-        return task in shelf.kept or (task in shelf.past.rested and task not in shelf.past.relieved)
-
-    def may_act(self, task: TaskId, now_s: float) -> bool:
-        """Whether this machine may renew, award and judge for a task now."""
-        return now_s < self._shelf.acting_until.get(task, inf)
-
-    def find(self, task: TaskId) -> GuardRecord | None:
-        """What is kept here of a task."""
-        kept = self._shelf.kept.get(task)
-        return kept.record if kept else None
-
-    def records(self) -> tuple[GuardRecord, ...]:
-        """Everything that is kept here."""
-        return tuple(kept.record for kept in self._shelf.kept.values())
-
-    def post_of(self, task: TaskId) -> Post | None:
-        """What we do for a task."""
-        kept = self._shelf.kept.get(task)
-        return kept.post if kept else None
-
-    def is_alone(self, task: TaskId) -> bool:
-        """Nobody else keeps it."""
-        kept = self._shelf.kept.get(task)
-        return kept is None or kept.record.keepers == (self._shelf.me,)
-
-    def holds(self, task: TaskId, fence: int) -> bool:
-        """Whether enough keepers know of an attempt, so that it cannot be forgotten."""
-        kept = self._shelf.kept.get(task)
-        if kept is None:
-            return True
-        holders = kept.copies.at(kept.record.version)
-        knows = kept.record.kept.fence >= fence
-        return knows and kept.record.settled({*holders, self._shelf.me})
-
-    def is_kept(self, task: TaskId) -> bool:
-        """Whether enough keepers hold it to go on without us."""
-        kept = self._shelf.kept.get(task)
-        if kept is None or kept.record.before:
-            return False
-        holders = {peer for peer, has in kept.copies.has.items() if has[0] == kept.record.term}
-        is_ours = kept.post is Post.ACTS
-        return not is_ours or kept.record.settled({*holders, self._shelf.me})
-
-    def guarded(self, task: TaskId) -> Guarded:
-        """Which guardians hold a task that we act for, so that they need us no more."""
-        return self._shelf.guarded(task)
-
-    def over(self) -> frozenset[TaskId]:
-        """Tasks of ours that have ended, and are kept until the pool has that."""
-        return frozenset(
-            task
-            for task, kept in self._shelf.kept.items()
-            if not kept.is_copied and self._shelf.is_over(kept)
-        )
-
-    def let_go(self, task: TaskId) -> list[g.Effect]:
-        """Another machine has a task of ours for its own: those who keep it for us let go."""
-        note(self._shelf.past.let_go, task, 0)
-        kept = self._shelf.kept.get(task)
-        if kept is None:
-            return []
-        told = self._shelf.relieve_all(kept) if kept.post is Post.ACTS else []
-        return [*told, *self._shelf.drop(kept)]
-
-    def is_sought(self, task: TaskId) -> bool:
-        """It was taken up, and its keepers are still being found."""
-        return task in self._homing
-
-    def was_relieved(self, task: TaskId) -> bool:
-        """We kept it until its owner had everything."""
-        return self._shelf.past.was_relieved(task)
-
-    def end_for_good(self, task: TaskId) -> list[g.Effect]:
-        """Its owner removed it: whoever still keeps it forgets it."""
-        kept = self._shelf.kept.get(task)
-        return (
-            [] if kept is None else [*self._shelf.relieve_all(kept, True), *self._shelf.drop(kept)]
-        )
-
-    def copied(self, tasks: Container[TaskId]) -> None:
-        """The pool has the ends of these: at the next beat their keepers may go."""
-        self._shelf.are_copies_kept = True
-        for task, kept in self._shelf.kept.items():
-            kept.is_copied = kept.is_copied or (task in tasks and self._shelf.is_over(kept))
-
-    def may_judge(self, task: TaskId, now_s: float) -> bool:
-        """Whether no other keeper can think otherwise of a task: for what may not run twice."""
-        kept = self._shelf.kept.get(task)
-        if kept is None:
-            return True
-        fresh_s = now_s - self._shelf.config.lease_s
-        heard = {peer for peer, at_s in kept.copies.heard_by.items() if at_s > fresh_s}
-        return kept.post is Post.ACTS and kept.record.settled({*heard, self._shelf.me})
 
     def handle(self, event: g.Event, now_s: float) -> list[g.Effect]:
         """Take one event."""
@@ -192,6 +103,25 @@ class Keeper:
                 return self._on_machines_removed(event)
             case g.GuardsLoaded():
                 return self._on_loaded(event, now_s)
+            case g.EndsCopied():
+                return self._on_ends_copied(event)
+            case g.Woke():
+                return self._on_woke(now_s)
+            case _:
+                return self._on_our_side(event, now_s)
+
+    def _on_our_side(self, event: g.OurSide, now_s: float) -> list[g.Effect]:
+        match event:
+            case g.TaskNoted():
+                return self._on_noted(event.record, now_s)
+            case g.TaskBegun():
+                return self._on_begun(event.record, now_s, at_once=event.at_once)
+            case g.TaskTakenUp():
+                return self._homing.begin(event.record, event.patience_s, now_s)
+            case g.TaskWentOn():
+                return self._on_went_on(event.task)
+            case g.TaskRemoved():
+                return self._on_removed(event.task)
             case _:
                 assert_never(event)
 
@@ -216,50 +146,53 @@ class Keeper:
             has_turn = record.acting == self._shelf.me and record.promised <= record.term
             post = Post.ACTS if has_turn else Post.KEEPS
             self._shelf.add(Kept(record, post, now_s))
-            if record.owner == self._shelf.me or post is Post.ACTS:
+            if record.submitter == self._shelf.me or post is Post.ACTS:
                 self._shelf.count(self._shelf.kept[record.task], now_s)
         self._shelf.since_s = now_s
         return self._tick_at(now_s)
 
-    def expect(self, record: TaskRecord, now_s: float, *, at_once: bool = False) -> list[g.Effect]:
-        """One of our own tasks has begun, or was found after a restart.
-
-        `at_once`: its submitter may go away now; else one that is over soon needs no keepers.
-        """
+    def _on_begun(
+        self, record: TaskRecord, now_s: float, *, at_once: bool = False
+    ) -> list[g.Effect]:
         is_known = record.task in self._shelf.kept or record.task in self._homing
-        if is_known or not record.key or record.owner:
+        if is_known or not record.key or record.submitter:
             return []
         if at_once:
             return self._on_young_due(g.YoungDue(record.task), now_s)
         return [WakeAt(now_s + self._shelf.config.after_s, g.YoungDue(record.task))]
 
-    def on_noted(self, record: TaskRecord, now_s: float) -> list[g.Effect]:
-        """A task of the ledger has changed: its keepers should know."""
+    def _on_noted(self, record: TaskRecord, now_s: float) -> list[g.Effect]:
         kept = self._shelf.kept.get(record.task)
-        if kept is None or kept.post is not Post.ACTS or _same(kept.record.kept, record):
+        if kept is None or kept.post is not Post.ACTS or _same(kept.record.task_record, record):
             return []
-        kept.record = grown(kept.record, kept=_bare(record))
+        kept.record = grown(kept.record, task_record=_bare(record))
         return [self._shelf.write(kept), *self._shelf.carry_all(kept, now_s)]
 
-    def come_home(
-        self,
-        records: Sequence[TaskRecord],
-        now_s: float,
-        patience_s: Callable[[TaskRecord], float],
-    ) -> list[g.Effect]:
-        """Another machine of our owner had submitted these: its keepers have to be found first.
+    def _on_went_on(self, task: TaskId) -> list[g.Effect]:
+        """Those who keep it for us let go."""
+        note(self._shelf.past.let_go, task, 0)
+        kept = self._shelf.kept.get(task)
+        if kept is None:
+            return []
+        told = self._shelf.relieve_all(kept) if kept.post is Post.ACTS else []
+        return [*told, *self._shelf.drop(kept)]
 
-        `patience_s`: how long they are asked at least.
-        """
-        return [
-            effect
-            for record in records
-            for effect in self._homing.begin(record, patience_s(record), now_s)
-        ]
+    def _on_removed(self, task: TaskId) -> list[g.Effect]:
+        kept = self._shelf.kept.get(task)
+        if kept is None:
+            return []
+        return [*self._shelf.relieve_all(kept, True), *self._shelf.drop(kept)]
+
+    def _on_ends_copied(self, event: g.EndsCopied) -> list[g.Effect]:
+        """At the next beat their keepers may go."""
+        self._shelf.are_copies_kept = True
+        for task, kept in self._shelf.kept.items():
+            kept.is_copied = kept.is_copied or (task in event.tasks and self._shelf.is_over(kept))
+        return []
 
     def _on_home(self, event: g.HomeHeard, now_s: float) -> list[g.Effect]:
         kept, peer = self._shelf.kept.get(event.task), event.peer
-        if kept is None or kept.record.owner == self._shelf.me:
+        if kept is None or kept.record.submitter == self._shelf.me:
             return []
         moved = self._shelf.move(kept, peer, now_s)
         return [*moved, self._shelf.carry(peer, kept.record)]
@@ -279,7 +212,7 @@ class Keeper:
 
     def _on_tick(self, now_s: float) -> list[g.Effect]:
         if now_s > self._tick_due_s + self._shelf.config.asleep_s:
-            self.on_woke(now_s)
+            self._on_woke(now_s)
         effects = self._tick_at(now_s + self._shelf.config.beat_s)
         for kept in list(self._shelf.kept.values()):
             if kept.post is Post.ACTS:
@@ -292,10 +225,11 @@ class Keeper:
             effects += self._acting.report(now_s)
         return effects + self._acting.beat(now_s)
 
-    def on_woke(self, now_s: float) -> None:
+    def _on_woke(self, now_s: float) -> list[g.Effect]:
         """We were stopped: that nobody was heard meanwhile says nothing about them."""
         for kept in self._shelf.kept.values():
             kept.heard_s = max(kept.heard_s, now_s)
+        return []
 
     def _tick_at(self, at_s: float) -> list[g.Effect]:
         self._tick_due_s = at_s
@@ -316,7 +250,7 @@ class Keeper:
     def _on_new(self, event: g.KeepHeard, now_s: float) -> list[g.Effect]:
         """Nothing is kept of that task yet."""
         record, peer, shelf = event.record, event.peer, self._shelf
-        is_mine = record.owner == shelf.me
+        is_mine = record.submitter == shelf.me
         if is_mine and shelf.was_forgotten(record.task):
             return shelf.if_over(peer, record.task)
         if is_mine and not event.is_ours and shelf.find(record.task) is None:
@@ -346,12 +280,12 @@ class Keeper:
     def _renewed(self, kept: Kept, record: GuardRecord, by: PeerId, now_s: float) -> list[g.Effect]:
         """Keep a newer record of a task."""
         promised, is_newer = kept.record.promised, record.term > kept.record.term
-        self._shelf.shares.move(kept.record.owner, record.owner)
+        self._shelf.shares.move(kept.record.submitter, record.submitter)
         kept.record = msgspec.structs.replace(record, promised=promised)
         is_sought = record.task in self._homing  # its sender has not heard where we are
         moved = self._shelf.move(kept, self._shelf.me, now_s) if is_sought else []
         effects = [*moved, self._shelf.write(kept)]
-        if kept.post is Post.STANDS and (by != record.acting or record.owner == self._shelf.me):
+        if kept.post is Post.STANDS and (by != record.acting or record.submitter == self._shelf.me):
             return [*effects, *self._voting.stand(kept, now_s)]  # now we know whom to ask
         return [*effects, *(self._voting.outranked(kept, now_s) if is_newer else ())]
 
@@ -370,8 +304,8 @@ class Keeper:
     def _on_machines_removed(self, event: g.MachinesRemoved) -> list[g.Effect]:
         effects: list[g.Effect] = []
         for task, kept in list(self._shelf.kept.items()):
-            owner = kept.record.owner
-            if owner in event.machines and owner != self._shelf.me:
+            submitter = kept.record.submitter
+            if submitter in event.machines and submitter != self._shelf.me:
                 effects += self._shelf.drop(kept)
                 note(self._shelf.past.relieved, task, 0)
         return effects
@@ -383,8 +317,8 @@ def _answer(peer: PeerId, line: GuardLine) -> g.Effect:
 
 
 def _bare(record: TaskRecord) -> TaskRecord:
-    """As its owner would write it down."""
-    return msgspec.structs.replace(record, owner=PeerId(""), taken_up_ms=0)
+    """As its submitter would write it down."""
+    return msgspec.structs.replace(record, submitter=PeerId(""), taken_up_ms=0)
 
 
 def _same(record: TaskRecord, other: TaskRecord) -> bool:

@@ -10,6 +10,7 @@ from p2p.ids import LabId, PeerId
 from p2p.membership.view import Liveness
 from swarmnode.market.guardians.records import GuardRecord
 from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.records import TaskRecord
 
 
 class GuardsLoaded(msgspec.Struct, frozen=True):
@@ -42,9 +43,57 @@ class MachinesRemoved(msgspec.Struct, frozen=True):
 
 
 class HomeHeard(msgspec.Struct, frozen=True):
-    """The owner of a task is at that machine now; the task's key has signed it."""
+    """The owner of a task is at that machine now, which is its submitter from here on; the task's
+    key has signed it."""
 
     peer: PeerId
+    task: TaskId
+
+
+class EndsCopied(msgspec.Struct, frozen=True):
+    """The keyring is copied into the pool; the copy has the ends of these tasks, and their logs.
+
+    Said first of none: from then on it is waited for.
+    """
+
+    tasks: frozenset[TaskId]
+
+
+class Woke(msgspec.Struct, frozen=True):
+    """This machine slept, and no clock of ours shows it: others may have given us up meanwhile."""
+
+
+class TaskBegun(msgspec.Struct, frozen=True):
+    """A task of ours is new, or was found after a restart."""
+
+    record: TaskRecord
+    at_once: bool = False
+    """This machine may go away now; else one that is over soon needs no keepers."""
+
+
+class TaskNoted(msgspec.Struct, frozen=True):
+    """The record of a task in the ledger has changed: its keepers should know."""
+
+    record: TaskRecord
+
+
+class TaskTakenUp(msgspec.Struct, frozen=True):
+    """Another machine of our owner had submitted it: its keepers have to be found first."""
+
+    record: TaskRecord
+    patience_s: float
+    """How long they are asked at least."""
+
+
+class TaskWentOn(msgspec.Struct, frozen=True):
+    """Another machine of our owner has a task of ours for its own."""
+
+    task: TaskId
+
+
+class TaskRemoved(msgspec.Struct, frozen=True):
+    """Its owner removed it: whoever still keeps it forgets it."""
+
     task: TaskId
 
 
@@ -110,14 +159,17 @@ class Rests(msgspec.Struct, frozen=True):
 
 
 class TaskLetGo(msgspec.Struct, frozen=True):
-    """Decision: the owner has everything of a task that we kept for it."""
+    """Decision: its submitter has everything of a task that we kept for it."""
 
     task: TaskId
 
 
-Told: TypeAlias = GuardsLoaded | KeeperStands | KeepHeard | MachinesRemoved | HomeHeard
+Heard: TypeAlias = KeepHeard | HomeHeard
+OurSide: TypeAlias = TaskBegun | TaskNoted | TaskTakenUp | TaskWentOn | TaskRemoved
+"""What the buyer's core tells of its own tasks, in the same step."""
+Told: TypeAlias = GuardsLoaded | KeeperStands | MachinesRemoved | EndsCopied | Woke | OurSide
 Timer: TypeAlias = YoungDue | StandDue | GuardTick
-Event: TypeAlias = Told | Timer
+Event: TypeAlias = Heard | Told | Timer
 Notice: TypeAlias = Carry | Confirmed | LogsWanted
 Effect: TypeAlias = effects.Effect[Event, Notice]
 Decision: TypeAlias = Acts | Rests | TaskLetGo

@@ -89,4 +89,6 @@ class Homing:
         return [Send(peer, message) for peer in self._shelf.roster.alive()]
 
     def _is_home(self, kept: Kept | None) -> bool:
-        return kept is not None and kept.post is Post.ACTS and kept.record.owner == self._shelf.me
+        if kept is None or kept.post is not Post.ACTS:
+            return False
+        return kept.record.submitter == self._shelf.me

@@ -44,10 +44,11 @@ STEPS: Final[Mapping[tuple[Post, Turn], Post]] = {
 IN_VAIN_S: Final = 600.0
 IN_VAIN_MAX: Final = 10
 """Where nobody keeps a task but us the pauses between calls for votes grow to ten minutes. It is
-not dropped: its owner may have lost its disk, and be about to recover."""
+not dropped: its submitter may have lost its disk, and be about to recover."""
 HOPELESS_CALLS: Final = 8
-"""Calls in a row after which the owner goes on without keepers: 9 to 13 minutes, in which a machine
-that acts for it brings it the task, and one of its person's says what that has for its own."""
+"""Calls in a row after which the submitter goes on without keepers: 9 to 13 minutes, in which a
+machine that acts for it brings it the task, and one of its owner's says what that has for its own.
+"""
 _NOBODY: Final = PeerId("")
 
 
@@ -139,7 +140,7 @@ class Kept(msgspec.Struct):
     is_copied: bool = False
     """The copy of its owner's keyring in the pool has its end."""
     bringer: PeerId = _NOBODY
-    """Who brought it first; its owner where that is not known any more."""
+    """Who brought it first; its submitter where that is not known any more."""
     size: int = 0
     """Bytes of the record as it came last."""
 
@@ -154,9 +155,10 @@ class Kept(msgspec.Struct):
         Whoever has the task's key can write any record, but takes the task from nobody's counting,
         nor makes another task of it.
         """
-        ours = self.record.kept
-        is_counted = is_near(record.term, self.known) and is_near(record.kept.fence, ours.fence)
-        return is_counted and record.kept.spec == ours.spec
+        ours = self.record.task_record
+        theirs = record.task_record
+        is_counted = is_near(record.term, self.known) and is_near(theirs.fence, ours.fence)
+        return is_counted and theirs.spec == ours.spec
 
 
 class Guarded(msgspec.Struct, frozen=True):

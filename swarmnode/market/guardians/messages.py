@@ -1,4 +1,4 @@
-"""Messages among the keepers of a task, to its worker and its owner: numbers 110-124."""
+"""Messages among the keepers of a task, to its worker and its submitter: numbers 110-124."""
 
 from typing import Final, TypeAlias
 
@@ -48,7 +48,7 @@ class KeepTaken(Message, frozen=True, tag=113):
 
 
 class AskVote(Message, frozen=True, tag=114):
-    """From a keeper that has not heard from the one who acts, or from the owner on its return."""
+    """From a keeper that has heard nothing of who acts, or from the submitter on its return."""
 
     task: TaskId
     term: int
@@ -82,9 +82,9 @@ class Claim(Message, frozen=True, tag=116):
 
 
 class Relieve(Message, frozen=True, tag=117):
-    """To a keeper: forget it; another keeps it, or it has ended and its owner has everything.
-    Said also with the answer to AskVote of a guardian that is none any more. The machine it was
-    submitted to does not heed it before the task has ended there.
+    """To a keeper: forget it; another keeps it, or it has ended and its submitter has everything.
+    Said also with the answer to AskVote of a guardian that is none any more. The submitter does not
+    heed it before the task has ended there.
     """
 
     task: TaskId
@@ -105,12 +105,12 @@ class ComeHome(Message, frozen=True, tag=120):
 
 
 class ReadKeptLog(Message, frozen=True, tag=118):
-    """Call from its owner to who acted or acts: what did the task print, from there on?"""
+    """Call from its submitter to who acted or acts: what did the task print, from there on?"""
 
     task: TaskId
     stream: str
     fence: int
-    """The attempt the owner has something of."""
+    """The attempt that the submitter has something of."""
     offset: int
     """Bytes of that attempt's stream it has."""
 

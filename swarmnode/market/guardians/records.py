@@ -16,8 +16,8 @@ class GuardRecord(Record, frozen=True):
     """A task among its keepers. The newest is the one with the highest (term, seq)."""
 
     task: TaskId
-    owner: PeerId
-    """The machine it was submitted to."""
+    submitter: PeerId
+    """The machine it was submitted to; once that is gone, the one that its owner took it up at."""
     term: int
     """Grows with every taking over."""
     seq: int
@@ -28,7 +28,8 @@ class GuardRecord(Record, frozen=True):
     """Who has a vote."""
     before: tuple[PeerId, ...]
     """Who had one, while the change to `roster` is not agreed by both; else empty."""
-    kept: TaskRecord
+    task_record: TaskRecord
+    """As its submitter would write it down: how it stands, as far as who acts knows."""
     rights: tuple[tuple[PeerId, Right], ...] = ()
     """Of each keeper that has one: to let a worker put what the task leaves in its owner's name."""
     promised: int = 0
@@ -45,7 +46,7 @@ class GuardRecord(Record, frozen=True):
 
     def is_party(self, peer: PeerId) -> bool:
         """Whether a machine has a say, or had one."""
-        return peer in (self.owner, self.acting, *self.roster, *self.before)
+        return peer in (self.submitter, self.acting, *self.roster, *self.before)
 
     @property
     def keepers(self) -> tuple[PeerId, ...]:

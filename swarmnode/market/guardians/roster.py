@@ -46,16 +46,16 @@ class KeeperRoster:
 
     def is_staffed(self, record: GuardRecord) -> bool:
         """Nothing is to be changed: quick, as it is asked about every task every few seconds."""
-        has_owner = record.owner in record.roster or not self.stays(record.owner)
+        has_submitter = record.submitter in record.roster or not self.stays(record.submitter)
         others = [peer for peer in record.roster if peer != self._me]
         is_full = len(others) >= self._guardians and self._me in record.roster
-        return is_full and has_owner and all(self.stays(peer) for peer in others)
+        return is_full and has_submitter and all(self.stays(peer) for peer in others)
 
     def wanted(self, record: GuardRecord) -> tuple[PeerId, ...]:
-        """We, the owner while it lives, and whoever is first of the others, to be enough."""
+        """We, the submitter while it lives, and whoever is first of the others, to be enough."""
         first = [self._me]
-        if record.owner != self._me and self.stays(record.owner):
-            first.append(record.owner)
+        if record.submitter != self._me and self.stays(record.submitter):
+            first.append(record.submitter)
         stay = [peer for peer in record.roster if self.stays(peer)]
         wanted = dict.fromkeys((*first, *stay, *self._in_order(record)))
         chosen = list(wanted)[: 1 + self._guardians]
@@ -71,7 +71,7 @@ class KeeperRoster:
         others = [
             peer
             for peer, (liveness, _) in self._members.items()
-            if liveness is Liveness.ALIVE and peer not in (self._me, record.owner)
+            if liveness is Liveness.ALIVE and peer not in (self._me, record.submitter)
         ]
         return sorted(others, key=lambda p: (self._members[p][1] != mine, rank(record.task, p)))
 

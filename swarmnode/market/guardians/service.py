@@ -55,7 +55,7 @@ GUARDED_WITHIN_S: Final = 5.0
 
 
 class Keeping(Protocol):
-    """The part of Keeper that is needed here."""
+    """The part of Custody that is needed here."""
 
     def find(self, task: TaskId) -> GuardRecord | None: ...
 
@@ -70,11 +70,11 @@ class KeeperService:
         rpc: Rpc,
         signer: Signer,
         network: NetworkId,
-        core: Keeping,
+        custody: Keeping,
         logbook: LogBook,
         post: Callable[[g.Event | g.LogsTold], None],
     ) -> None:
-        self._rpc, self._signer, self._core = rpc, signer, core
+        self._rpc, self._signer, self._custody = rpc, signer, custody
         self._logbook, self._post = logbook, post
         self._limiter = trio.CapacityLimiter(CARRIED_AT_ONCE)
         """Records on their way at once, to all keepers together."""
@@ -140,18 +140,18 @@ class KeeperService:
         """Return once all guardians hold a task of ours, or soon."""
         try:
             with trio.move_on_after(GUARDED_WITHIN_S):
-                while not self._core.guarded(task).is_enough:
+                while not self._custody.guarded(task).is_enough:
                     await self._confirmed.setdefault(task, trio.Event()).wait()
         finally:  # also when nobody waits any more
             self.confirmed(task)
-        return self._core.guarded(task)
+        return self._custody.guarded(task)
 
     def fetch_logs(self, task: TaskId, peer: PeerId, *, is_up: bool) -> None:
         """Bring home what a task of ours printed while that peer acted for it."""
         assert self._nursery is not None
         self._fetching[task] = True
-        record = self._core.find(task)
-        newest = 0 if record is None else record.kept.fence
+        record = self._custody.find(task)
+        newest = 0 if record is None else record.task_record.fence
         within_s = LOGS_TIMEOUT_S if is_up else LOGS_DEAD_TIMEOUT_S
         self._nursery.start_soon(self._fetch_all, task, peer, newest, within_s)
 
@@ -195,12 +195,12 @@ class KeeperService:
 
     def _fault_of(self, peer: PeerId, record: GuardRecord) -> str:
         """Only who has the task's key can have made a record of it."""
-        key = record.kept.key
+        key = record.task_record.key
         if len(key) != SEED_BYTES or task_id_of(self._signer.from_seed(key).peer_id) != record.task:
             return "that is not the key of this task"
         if fault := fault_in(record):
             return fault
-        if peer not in (record.owner, record.acting, *record.keepers):
+        if peer not in (record.submitter, record.acting, *record.keepers):
             return "none of its keepers"
         return ""
 
@@ -208,9 +208,9 @@ class KeeperService:
         self, caller: Caller, ask: ReadKeptLog, _body: bytes
     ) -> tuple[KeptLog, bytes]:
         await trio.lowlevel.checkpoint()
-        record = self._core.find(ask.task)
-        is_owner = record is not None and record.owner == caller.peer
-        may_read = is_owner or self._may_read(caller, ask.task)
+        record = self._custody.find(ask.task)
+        is_submitter = record is not None and record.submitter == caller.peer
+        may_read = is_submitter or self._may_read(caller, ask.task)
         if not may_read or ask.stream not in STREAMS:
             raise RefusalError("unknown", "no log of such a task of yours")
         if ask.offset < 0:
@@ -233,7 +233,7 @@ class KeeperService:
     async def _fetch_late(self, task: TaskId, peer: PeerId, newest: int) -> bool | None:
         """Once more when it is back, which as yet may know nothing; None: it did not come back."""
         with trio.move_on_after(LOGS_LATE_S):
-            while self._core.find(task) is not None:  # else it was removed, or all is known of it
+            while self._custody.find(task) is not None:  # else removed, or all is known of it
                 await trio.sleep(LOGS_LATE_AGAIN_S)
                 if await self._fetch_both(task, peer, newest):
                     return True

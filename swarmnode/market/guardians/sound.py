@@ -37,36 +37,36 @@ _TOO_LONG: Final = "a record with more in it than a task has"
 
 def fault_in(record: GuardRecord) -> str:
     """Why it is refused; empty for one that any keeper could have made."""
-    kept = record.kept
-    if kept.task != record.task or kept.owner or not is_sound(kept.spec):
+    told = record.task_record
+    if told.task != record.task or told.submitter or not is_sound(told.spec):
         return "no record that a keeper could have made"
     if not _counts_right(record):
         return "a record that counts too far"
-    if not _holds_together(kept) or not all(_is_right(right) for _, right in record.rights):
+    if not _holds_together(told) or not all(_is_right(right) for _, right in record.rights):
         return "no record that a keeper could have made"
-    return "" if _is_short(kept) and _leaves_room(record) else _TOO_LONG
+    return "" if _is_short(told) and _leaves_room(record) else _TOO_LONG
 
 
 def _counts_right(record: GuardRecord) -> bool:
     """Whether every number is one that could have been counted to."""
-    kept = record.kept
-    turns = (record.term, record.seq, record.promised, kept.fence)
+    told = record.task_record
+    turns = (record.term, record.seq, record.promised, told.fence)
     if not all(0 <= turn <= TERM_MAX for turn in turns):
         return False
-    if not all(0 <= count <= COUNT_MAX for count in _counted(kept)):
+    if not all(0 <= count <= COUNT_MAX for count in _counted(told)):
         return False
-    if not all(0 <= attempt.restored_step <= STEP_MAX for attempt in kept.attempts):
+    if not all(0 <= attempt.restored_step <= STEP_MAX for attempt in told.attempts):
         return False
     rosters = (record.roster, record.before, record.keepers, record.rights)
-    return 0 <= kept.rounds <= _ROUNDS_MAX and all(len(roster) <= KEEPERS_MAX for roster in rosters)
+    return 0 <= told.rounds <= _ROUNDS_MAX and all(len(roster) <= KEEPERS_MAX for roster in rosters)
 
 
-def _holds_together(kept: TaskRecord) -> bool:
+def _holds_together(told: TaskRecord) -> bool:
     """Whether state, provider and fence are those of its newest attempt."""
-    newest = kept.attempts[-1] if kept.attempts else None
+    newest = told.attempts[-1] if told.attempts else None
     if newest is None:
-        return not kept.fence and not kept.provider and kept.state not in HELD_BY_PROVIDER
-    return (newest.fence, newest.provider) == (kept.fence, kept.provider)
+        return not told.fence and not told.provider and told.state not in HELD_BY_PROVIDER
+    return (newest.fence, newest.provider) == (told.fence, told.provider)
 
 
 def _is_right(right: Right) -> bool:
@@ -85,20 +85,20 @@ def _leaves_room(record: GuardRecord) -> bool:
     return len(encode(record)) <= GUARD_RECORD_BYTES_MAX - KEEPERS_MAX * RIGHT_BYTES_MAX
 
 
-def _counted(kept: TaskRecord) -> Iterator[int]:
+def _counted(told: TaskRecord) -> Iterator[int]:
     """What a submitter counts itself, and times by its clock; what a provider said is not."""
-    yield from (kept.submitted_ms, kept.ended_ms, kept.taken_up_ms, kept.after_taken_over_ms)
-    yield from (kept.fence_floor, kept.left_fence, kept.retries_used)
-    for attempt in kept.attempts:
+    yield from (told.submitted_ms, told.ended_ms, told.taken_up_ms, told.after_taken_over_ms)
+    yield from (told.fence_floor, told.left_fence, told.retries_used)
+    for attempt in told.attempts:
         yield from (attempt.fence, attempt.awarded_ms, attempt.accepted_ms)
         yield from (attempt.ended_ms, attempt.restored_ms)
 
 
-def _is_short(kept: TaskRecord) -> bool:
-    if len(kept.attempts) > ATTEMPTS_KEPT_MAX or len(kept.left) > OUTPUTS_APART_MAX:
+def _is_short(told: TaskRecord) -> bool:
+    if len(told.attempts) > ATTEMPTS_KEPT_MAX or len(told.left) > OUTPUTS_APART_MAX:
         return False
-    if kept.checkpoint is not None and not fits_award(kept.checkpoint):
+    if told.checkpoint is not None and not fits_award(told.checkpoint):
         return False
-    if kept.outcome is not None and sound(kept.outcome) is not kept.outcome:
+    if told.outcome is not None and sound(told.outcome) is not told.outcome:
         return False
-    return len(encode(kept)) <= KEPT_TASK_BYTES_MAX
+    return len(encode(told)) <= KEPT_TASK_BYTES_MAX

@@ -56,14 +56,14 @@ class Voting:
         return term > ours
 
     def outranked(self, kept: Kept, now_s: float) -> list[g.Effect]:
-        """Somebody acts under a higher term: not we. Its owner asks for it back."""
+        """Somebody acts under a higher term: not we. Its submitter asks for it back."""
         was, record = kept.post, kept.record
         kept.post = STEPS[was, Turn.OUTRANKED]
         kept.copies.forget()
         self._hear(kept, now_s)
         if was is Post.ACTS:
             self._shelf.rest(record)
-        return self.stand(kept, now_s) if record.owner == self._shelf.me else []
+        return self.stand(kept, now_s) if record.submitter == self._shelf.me else []
 
     def on_stand_due(self, event: g.StandDue, now_s: float) -> list[g.Effect]:
         kept = self._shelf.kept.get(event.task)
@@ -74,9 +74,9 @@ class Voting:
     def vacant_s(self, kept: Kept) -> float:
         """When it is our turn to stand, if nobody is heard: not all at once, or nobody wins."""
         record, config = kept.record, self._shelf.config
-        if record.owner == self._shelf.me:
+        if record.submitter == self._shelf.me:
             return kept.candidacy.again_s(config.vote_s) if kept.post is Post.STANDS else -inf
-        if record.kept.state in TASK_ENDS or self._shelf.me not in record.keepers:
+        if record.task_record.state in TASK_ENDS or self._shelf.me not in record.keepers:
             return inf
         turn = sorted(record.keepers, key=lambda peer: rank(record.task, peer)).index(
             self._shelf.me
@@ -88,13 +88,13 @@ class Voting:
 
     def stand(self, kept: Kept, now_s: float) -> list[g.Effect]:
         record, in_vain = kept.record, self._is_over_there(kept)
-        if in_vain and record.owner == self._shelf.me and kept.candidacy.is_hopeless:
+        if in_vain and record.submitter == self._shelf.me and kept.candidacy.is_hopeless:
             return self._shelf.drop(kept)  # ours alone from here on
         kept.post, term = STEPS[kept.post, Turn.SILENT], kept.known + 1
         kept.candidacy.begin(term, self._shelf.me, now_s, in_vain=in_vain)
         kept.record = record = msgspec.structs.replace(record, promised=term)
         ask = AskVote(record.task, term, record.term, record.seq)
-        whom = dict.fromkeys((*record.keepers, record.acting, record.owner))
+        whom = dict.fromkeys((*record.keepers, record.acting, record.submitter))
         asked: list[g.Effect] = [Send(peer, ask) for peer in whom if peer != self._shelf.me]
         asked.append(WakeAt(self.vacant_s(kept), g.StandDue(record.task)))
         return [self._shelf.write(kept), *asked, *self._close(kept, now_s)]
@@ -102,7 +102,7 @@ class Voting:
     def _is_over_there(self, kept: Kept) -> bool:
         """Nobody who may know of it is there and keeps it: it ended while we were away, perhaps."""
         record, roster = kept.record, self._shelf.roster
-        parties = {*record.keepers, record.acting, record.owner} - {self._shelf.me}
+        parties = {*record.keepers, record.acting, record.submitter} - {self._shelf.me}
         here = {peer for peer in parties if roster.stays(peer)}
         return bool(here) and here <= kept.candidacy.strangers
 
@@ -129,11 +129,11 @@ class Voting:
         return [*effects, Send(peer, vote)]
 
     def _may_have_vote(self, kept: Kept, peer: PeerId, now_s: float) -> bool:
-        """Its owner; a keeper only where nobody who acts was heard for a lease."""
+        """Its submitter; a keeper only where nobody who acts was heard for a lease."""
         record, lease_s = kept.record, self._shelf.config.lease_s
         is_silent = now_s >= kept.heard_s + lease_s or record.acting == peer
         is_vacant = kept.post is not Post.ACTS and is_silent
-        return peer == record.owner or (is_vacant and peer in record.keepers)
+        return peer == record.submitter or (is_vacant and peer in record.keepers)
 
     def _give_way(self, kept: Kept, now_s: float) -> None:
         """We have given our vote away: until somebody wins with it nobody acts here."""

@@ -228,7 +228,7 @@ class Seller:
         so nobody can lock a task out by awarding its id under a fence of their own.
         """
         known = self._fences.get(terms.task)
-        if known is None or known.owner in ("", _awarder(peer, terms)):
+        if known is None or known.awarder in ("", _awarder(peer, terms)):
             return known.fence if known else 0
         return 0 if terms.names_grant is not None else _FENCE_MAX
 

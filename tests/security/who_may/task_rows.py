@@ -145,8 +145,8 @@ for _name, _act in _SAID.items():
 
 @row("malformed")
 async def keeping_a_task_without_its_key(scene: Scene) -> object:
-    kept = TaskRecord(scene.task, TaskSpec(("true",)), START_MS, key=bytes(32))
-    record = GuardRecord(scene.task, scene.victim, 99, 1, MALLORY, (MALLORY,), (), kept)
+    known = TaskRecord(scene.task, TaskSpec(("true",)), START_MS, key=bytes(32))
+    record = GuardRecord(scene.task, scene.victim, 99, 1, MALLORY, (MALLORY,), (), known)
     return await scene.ask(KeepTask(scene.task), KeepTaken, encode(record))
 
 

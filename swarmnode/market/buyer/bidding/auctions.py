@@ -30,6 +30,7 @@ class Auctions:
 
     def __init__(self, book: Book, attempts: Attempts, rng: Rng) -> None:
         self._book, self._attempts, self._rng = book, attempts, rng
+        self._custody = book.keeper.custody
         self._ready: list[tuple[tuple[int, int, int, TaskId], TaskId]] = []
         """Heap of tasks that wait for an auction to end, most urgent first."""
         self._winners: dict[int, PeerId] = {}
@@ -69,11 +70,12 @@ class Auctions:
         book, task = self._book, record.task
         if (wait_s := book.pursuits[task].search.not_before_s - now_s) > 0:
             return book.retry(task, now_s, wait_s)
-        if not book.keeper.may_act(task, now_s):  # perhaps another machine acts for it
+        if not self._custody.may_act(task, now_s):  # perhaps another machine acts for it
             return book.retry(task, now_s, book.config.renew_s)
         if may_have_begun(record):
             return book.fail_once(record, NOBODY_KNOWS)
-        if record.spec.effects is Repeatability.ONCE and not book.keeper.may_judge(task, now_s):
+        is_once = record.spec.effects is Repeatability.ONCE
+        if is_once and not self._custody.may_judge(task, now_s):
             is_said = record.why == UNHEARD
             told = [] if is_said else book.ledger.set_why(task, UNHEARD, book.wall_ms())
             return [*told, *book.retry(task, now_s, book.config.award_repeat_s)]
@@ -253,9 +255,9 @@ class Auctions:
 
     def _may_award(self, auction: Auction, now_s: float) -> bool:
         """Of what must not run twice others have to know where it runs."""
-        keeper, once = self._book.keeper, auction.spec.effects is Repeatability.ONCE
-        return keeper.may_act(auction.task, now_s) and (
-            not once or keeper.may_judge(auction.task, now_s)
+        custody, once = self._custody, auction.spec.effects is Repeatability.ONCE
+        return custody.may_act(auction.task, now_s) and (
+            not once or custody.may_judge(auction.task, now_s)
         )
 
     def _award(self, auction: Auction, winner: PeerId, now_s: float) -> list[e.Effect]:

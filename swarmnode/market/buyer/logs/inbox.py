@@ -41,7 +41,7 @@ class LogInbox:
     def _check(self, caller: Caller, push: PushLog, body: bytes) -> None:
         """Raises RefusalError for what is not taken, or not now."""
         record = self._core.ledger.find(push.task)
-        if record is None and self._core.keeper.is_others(push.task):
+        if record is None and self._core.custody.is_others(push.task):
             raise RefusalError("busy", "another machine acts for that task and will say so")
         if record is None or (record.provider, record.fence) != (caller.peer, push.fence):
             raise RefusalError("stale", "that attempt is not this task's newest one")

@@ -203,11 +203,11 @@ class Elsewhere:
             told = None if is_gone else await self._ask_all(ask, submitter)
             if told is None:
                 raise TaskUnknownError(_UNKNOWN.format(task))
-            submitter = [told.record.owner]
+            submitter = [told.record.submitter]
             if told.is_newest or not ask.cancel:
                 return TaskView(told.record)
             if trio.current_time() >= give_up_s:
-                raise TaskUnreachableError(_UNREACHABLE.format(task, told.record.owner))
+                raise TaskUnreachableError(_UNREACHABLE.format(task, told.record.submitter))
             await trio.sleep(FIND_AGAIN_S)
 
     def _order(self, key: Signer, task: TaskId, reason: str) -> Signed:
@@ -254,19 +254,19 @@ class Elsewhere:
         if record is not None:
             is_older = record.after_taken_over_ms < core.taken_over_ms
             is_older = is_older and record.state not in TASK_ENDS
-            is_older = is_older or core.keeper.is_sought(task)  # nobody has told us of it yet
-            key = b"" if record.owner or is_older else record.key
+            is_older = is_older or core.custody.is_sought(task)  # nobody has told us of it yet
+            key = b"" if record.submitter or is_older else record.key
         return self._bare(task, key) if key else None
 
     def _bare(self, task: TaskId, key: bytes) -> Here:
         """That it is or was ours, and nothing else of it."""
-        record = TaskRecord(task, TaskSpec(()), 0, key=key, owner=self._rpc.peer_id)
+        record = TaskRecord(task, TaskSpec(()), 0, key=key, submitter=self._rpc.peer_id)
         return Here(record, True, False)
 
     def _removable(self, caller: Caller, task: TaskId) -> TaskRecord | None:
         """The task, if it has ended here and is our owner's own, whose machine asks."""
         record = self._core.ledger.find(task)
-        if record is None or record.owner or record.person or record.state not in TASK_ENDS:
+        if record is None or record.submitter or record.person or record.state not in TASK_ENDS:
             return None
         return record if caller.person == self._rpc.me.person else None
 
@@ -295,15 +295,15 @@ class Elsewhere:
         now_s = trio.current_time()
         return standing(self._core, task, self._rpc.me, asker, now_s, self._whose_is)
 
-    def _whose_is(self, kept: GuardRecord) -> Whose | None:
+    def _whose_is(self, guard: GuardRecord) -> Whose | None:
         """Whose task it is: by the rights that were given for it, or by its machine's certificate.
 
         The rights do not need the machine, which may be gone for long.
         """
-        for _, right in kept.rights:
-            if (whose := self._whose(right, kept.task)) is not None:
+        for _, right in guard.rights:
+            if (whose := self._whose(right, guard.task)) is not None:
                 return whose
-        member = self._members.view().find(kept.owner)
+        member = self._members.view().find(guard.submitter)
         return None if member is None or not member.person else (member.person, member.lab)
 
     # -- asking

@@ -60,7 +60,7 @@ class HandOver:
         self._ask, self._do, self._begun = ask, do, begun
 
     async def gone_on(self, taken_over_ms: int) -> Sequence[TaskRecord]:
-        """What goes on elsewhere since this machine was taken over then, and at whom (`owner`)."""
+        """What goes on elsewhere since this machine was taken over then: at its `submitter`."""
         await self._begun.wait()
         if taken_over_ms != self._core.taken_over_ms:
             await self._do(WasTaken(taken_over_ms))
@@ -76,8 +76,8 @@ class HandOver:
 
         async def ask(task: TaskRecord) -> None:
             async with limiter:
-                if owner := await self._who_has(task, siblings):
-                    owned.append(msgspec.structs.replace(task, owner=owner))
+                if there := await self._who_has(task, siblings):
+                    owned.append(msgspec.structs.replace(task, submitter=there))
 
         with trio.move_on_after(GONE_ON_LOOK_S):
             async with trio.open_nursery() as nursery:
@@ -102,7 +102,7 @@ class HandOver:
 
         async def ask(peer: PeerId) -> None:
             told = await self._ask(peer, FindTask(task, forget=True))
-            if told is not None and told.record.owner == peer:
+            if told is not None and told.record.submitter == peer:
                 (left if told.record.spec.run else at).append(peer)  # gone: nothing is told of it
 
         async with trio.open_nursery() as nursery:
@@ -116,7 +116,7 @@ class HandOver:
         return [
             record
             for record in tasks
-            if not record.owner and record.after_taken_over_ms < taken_over_ms
+            if not record.submitter and record.after_taken_over_ms < taken_over_ms
         ]
 
     def _siblings(self) -> list[PeerId]:
@@ -128,6 +128,6 @@ class HandOver:
         """Which of them says so; empty: none."""
         for peer in siblings:
             told = await self._ask(peer, FindTask(task.task, is_taken=True))
-            if told is not None and told.record.owner == peer:
+            if told is not None and told.record.submitter == peer:
                 return peer
         return PeerId("")

@@ -31,7 +31,7 @@ from swarmnode.limits import (
     COUNT_MAX,
     FIND_ASKED_AT_ONCE,
     GUARD_RECORD_BYTES_MAX,
-    GUARDED_PER_OWNER_MAX,
+    GUARDED_PER_SUBMITTER_MAX,
     KEPT_PAGE_BYTES_MAX,
     KEPT_TOLD_BYTES,
     KEPT_TOLD_MAX,
@@ -61,7 +61,7 @@ log = logging.getLogger("swarm.market")
 
 
 class Keeps(Protocol):
-    """The part of Keeper that is needed here."""
+    """The part of Custody that is needed here."""
 
     def records(self) -> Iterable[GuardRecord]: ...
 
@@ -72,13 +72,13 @@ class LeftBehind:
     def __init__(
         self,
         mesh: Mesh,
-        core: Keeps,
+        custody: Keeps,
         begun: trio.Event,
         whose: WhoseTask,
     ) -> None:
         """`begun`: everything that is kept here is loaded."""
         self._rpc, self._members, self._signer = mesh.rpc, mesh.members, mesh.signer
-        self._core, self._begun, self._whose = core, begun, whose
+        self._custody, self._begun, self._whose = custody, begun, whose
         mesh.rpc.serve(ReadKept, self._on_read, reply_bytes=lambda _ask, _len: KEPT_PAGE_BYTES_MAX)
 
     async def kept_for(self, machine: PeerId, taken_over_ms: int) -> Sequence[TaskRecord]:
@@ -115,7 +115,8 @@ class LeftBehind:
         """Add what it keeps for that machine, until it has told all or tells what is not true."""
         teller, has_more = _Teller(peer, machine), True
         try:
-            while has_more and teller.looked_at < GUARDED_PER_OWNER_MAX:  # nobody honest keeps more
+            # Nobody honest keeps more.
+            while has_more and teller.looked_at < GUARDED_PER_SUBMITTER_MAX:
                 has_more = await self._read(await self._page(teller), teller, told)
         except WireError as exc:
             log.warning("%s tells of tasks what cannot be read: %s", peer, exc)
@@ -177,18 +178,18 @@ class LeftBehind:
         return KeptPage(tuple(told), False)
 
     def _kept(self, ask: ReadKept) -> list[GuardRecord]:
-        records = self._core.records()
-        kept = [
-            record for record in records if record.owner == ask.machine and record.task > ask.after
-        ]
-        return sorted(kept, key=lambda record: record.task)
+        theirs = (one for one in self._custody.records() if one.submitter == ask.machine)
+        return sorted(
+            (record for record in theirs if record.task > ask.after),
+            key=lambda record: record.task,
+        )
 
     def _is_true(self, record: GuardRecord, machine: PeerId) -> bool:
         """Whether that machine may have the task for its own, and a keeper can know this of it."""
-        key, kept = record.kept.key, record.kept
-        if record.owner != machine or len(key) != SEED_BYTES or fault_in(record):
+        told, key = record.task_record, record.task_record.key
+        if record.submitter != machine or len(key) != SEED_BYTES or fault_in(record):
             return False
-        is_counted = is_near(record.term, 0) and is_near(kept.fence, 0)
+        is_counted = is_near(record.term, 0) and is_near(told.fence, 0)
         has_key = task_id_of(self._signer.from_seed(key).peer_id) == record.task
         return is_counted and has_key and self._is_persons(record, self._rpc.me.person)
 
@@ -220,7 +221,7 @@ def _agreed(told: Mapping[TaskId, Sequence[GuardRecord]]) -> Iterator[TaskRecord
         if any(_fixed(record) != _fixed(records[0]) for record in records):
             log.warning("members contradict each other about task %s: it is left alone", task)
         else:
-            yield max(records, key=lambda record: record.version).kept
+            yield max(records, key=lambda record: record.version).task_record
 
 
 def _is_of(member: Member | None, caller: Caller) -> bool:
@@ -229,5 +230,5 @@ def _is_of(member: Member | None, caller: Caller) -> bool:
 
 def _fixed(record: GuardRecord) -> tuple[object, ...]:
     """What no keeper changes."""
-    kept = record.kept
-    return kept.spec, kept.person, kept.submitted_ms, kept.key
+    told = record.task_record
+    return told.spec, told.person, told.submitted_ms, told.key

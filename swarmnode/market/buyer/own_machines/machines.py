@@ -35,7 +35,7 @@ class OwnMachines:
         """Tasks that another machine has."""
         self.hand_over = HandOver(mesh.rpc.me, mesh.members, self.elsewhere.ask, core, do, begun)
         """Tasks of ours that another machine has for its own since it took this one over."""
-        self.left_behind = LeftBehind(mesh, core.keeper, begun, whose)
+        self.left_behind = LeftBehind(mesh, core.custody, begun, whose)
         """Tasks of a machine that is gone, as their guardians know them."""
         self._tables, self._core, self._do, self._begun = tables, core, do, begun
         self._wall_ms = mesh.wall_ms

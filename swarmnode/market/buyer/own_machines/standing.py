@@ -51,8 +51,8 @@ class WhoAsks(msgspec.Struct, frozen=True):
 
 def was_removed(core: Buyer, task: TaskId, me: PeerId) -> bool:
     """Whether its owner removed it here, and its keepers have not all been told yet."""
-    kept = core.keeper.find(task)
-    is_over = kept is not None and kept.owner == me and kept.kept.state in TASK_ENDS
+    guard = core.custody.find(task)
+    is_over = guard is not None and guard.submitter == me and guard.task_record.state in TASK_ENDS
     return is_over and core.ledger.find(task) is None
 
 
@@ -65,22 +65,22 @@ def standing(
     whose: Callable[[GuardRecord], Whose | None],
 ) -> Here | None:
     """What `asker` may know and do here about a task; None as well when it is somebody else's."""
-    record, kept = core.ledger.find(task), core.keeper.find(task)
+    record, guard = core.ledger.find(task), core.custody.find(task)
     if was_removed(core, task, me.peer):
         return None
-    if record is not None and not record.owner:
+    if record is not None and not record.submitter:
         if not asker.may((me.person, me.lab), record.person):
             return None
-        is_newest = record.state in TASK_ENDS or core.keeper.may_act(task, now_s)
-        return Here(msgspec.structs.replace(record, owner=me.peer), is_newest, may_cancel=True)
-    if kept is None or not asker.may(whose(kept), kept.kept.person):
+        is_newest = record.state in TASK_ENDS or core.custody.may_act(task, now_s)
+        return Here(msgspec.structs.replace(record, submitter=me.peer), is_newest, may_cancel=True)
+    if guard is None or not asker.may(whose(guard), guard.task_record.person):
         return None
-    return _as_keeper(core, kept, record, now_s)
+    return _as_keeper(core, guard, record, now_s)
 
 
-def _as_keeper(core: Buyer, kept: GuardRecord, record: TaskRecord | None, now_s: float) -> Here:
+def _as_keeper(core: Buyer, guard: GuardRecord, record: TaskRecord | None, now_s: float) -> Here:
     """Of another machine's task; `record` while we act for it, or did."""
-    task, newest = kept.task, kept.kept if record is None else record
-    acts = core.keeper.post_of(task) is Post.ACTS
-    is_newest = acts and (newest.state in TASK_ENDS or core.keeper.may_act(task, now_s))
-    return Here(msgspec.structs.replace(newest, owner=kept.owner), is_newest, is_newest)
+    task, newest = guard.task, guard.task_record if record is None else record
+    acts = core.custody.post_of(task) is Post.ACTS
+    is_newest = acts and (newest.state in TASK_ENDS or core.custody.may_act(task, now_s))
+    return Here(msgspec.structs.replace(newest, submitter=guard.submitter), is_newest, is_newest)

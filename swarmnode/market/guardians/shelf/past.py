@@ -18,14 +18,11 @@ class PastTasks:
         """Terms in which we were keepers of what we keep no more: whoever acted in an earlier one
         does not find us ready to start again."""
         self.relieved: dict[TaskId, int] = {}
-        """What was still on its way to us does not bring them back."""
+        """Those that we kept until their submitter had everything: what was still on its way to us
+        does not bring them back."""
         self._early: dict[PeerId, dict[TaskId, int]] = {}
         """The same of what we never kept, by who said so: it holds for what that one brings, or
         acts for."""
-
-    def was_relieved(self, task: TaskId) -> bool:
-        """We kept it until its owner had everything."""
-        return task in self.relieved
 
     def relieve_early(self, peer: PeerId, task: TaskId) -> None:
         """Somebody says that a task is over which we do not keep: its record may come yet."""
@@ -38,7 +35,7 @@ class PastTasks:
 
     def is_too_late(self, record: GuardRecord, bringer: PeerId) -> bool:
         """Whether a record comes after its task was over."""
-        said = (self._early.get(peer, {}) for peer in (bringer, record.owner, record.acting))
+        said = (self._early.get(peer, {}) for peer in (bringer, record.submitter, record.acting))
         return record.task in self.relieved or any(record.task in early for early in said)
 
 

@@ -9,17 +9,17 @@ from swarmnode.limits import (
     GUARDED_BYTES_MAX,
     GUARDED_BYTES_PER_MEMBER_MAX,
     GUARDED_MAX,
-    GUARDED_PER_OWNER_MAX,
+    GUARDED_PER_SUBMITTER_MAX,
 )
 from swarmnode.market.guardians.kept import Kept
 from swarmnode.market.guardians.records import GuardRecord
 
 
 class Shares:
-    """Tasks by owner, and bytes by who brought them."""
+    """Tasks by submitter, and bytes by who brought them."""
 
     def __init__(self) -> None:
-        self._owners: Counter[PeerId] = Counter()
+        self._submitters: Counter[PeerId] = Counter()
         """How much is kept for each; nobody is in it with nothing."""
         self._bytes: Counter[PeerId] = Counter()
         """Of what each member brought first, as it came last; nobody is in it with nothing."""
@@ -29,35 +29,35 @@ class Shares:
         sizes = Counter[PeerId]()
         for kept in everything:
             sizes[kept.bringer] += kept.size
-        owners = Counter(kept.record.owner for kept in everything)
-        assert self._owners == owners, "a task is counted for nobody, twice, or another owner"
+        submitters = Counter(kept.record.submitter for kept in everything)
+        assert self._submitters == submitters, "a task is counted for the wrong machine"
         assert self._bytes == sizes, "bytes are counted for the wrong member"
         assert len(everything) <= GUARDED_MAX, "more is kept than may be"
 
     def has_room(self, record: GuardRecord, bringer: PeerId) -> bool:
-        """Of what one member brings only so much: who owns it anybody can make up."""
+        """Of what one member brings only so much: whose it is anybody can make up."""
         size = len(encode(record))
-        is_modest = self._owners[record.owner] < GUARDED_PER_OWNER_MAX
+        is_modest = self._submitters[record.submitter] < GUARDED_PER_SUBMITTER_MAX
         is_share = self._bytes[bringer] + size <= GUARDED_BYTES_PER_MEMBER_MAX
         is_little = self._bytes.total() + size <= GUARDED_BYTES_MAX
         return is_modest and is_share and is_little
 
     def add(self, kept: Kept) -> None:
-        """It is kept from now on; who brought it, where nobody is named, is its owner."""
-        self._owners[kept.record.owner] += 1
-        kept.bringer = kept.bringer or kept.record.owner
+        """It is kept from now on; who brought it, where nobody is named, is its submitter."""
+        self._submitters[kept.record.submitter] += 1
+        kept.bringer = kept.bringer or kept.record.submitter
         kept.size = len(encode(kept.record))
         self._bytes[kept.bringer] += kept.size
 
     def take(self, kept: Kept) -> None:
         """It is kept no more."""
         _lessen(self._bytes, kept.bringer, kept.size)
-        _lessen(self._owners, kept.record.owner, 1)
+        _lessen(self._submitters, kept.record.submitter, 1)
 
-    def move(self, before: PeerId, owner: PeerId) -> None:
+    def move(self, before: PeerId, submitter: PeerId) -> None:
         """A task is another machine's now."""
-        _lessen(self._owners, before, 1)
-        self._owners[owner] += 1
+        _lessen(self._submitters, before, 1)
+        self._submitters[submitter] += 1
 
     def may_grow(self, kept: Kept, record: GuardRecord, *, is_ours: bool) -> bool:
         """Count a newer record of a task instead; False where its bringer's share has no room."""

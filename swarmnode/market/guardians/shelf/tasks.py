@@ -13,7 +13,7 @@ from storage.rights import Right
 from swarmnode.limits import GUARDED_MAX, GUARDED_OVER_MAX
 from swarmnode.market.guardians import events as g
 from swarmnode.market.guardians.config import GuardianConfig
-from swarmnode.market.guardians.kept import Guarded, Kept, Post
+from swarmnode.market.guardians.kept import Kept, Post
 from swarmnode.market.guardians.messages import GuardLine, Relieve
 from swarmnode.market.guardians.records import GuardRecord, grown
 from swarmnode.market.guardians.roster import KeeperRoster
@@ -79,19 +79,6 @@ class TaskShelf:
             case Post.KEEPS:
                 assert until_s in (None, -inf), f"we act for {task} without its post"
 
-    def guarded(self, task: TaskId) -> Guarded:
-        """Which guardians hold a task that we act for, so that they need us no more."""
-        record, kept = self.find(task), self.kept.get(task)
-        if record is None or record.state in TASK_ENDS:
-            return Guarded(has_ended=True)
-        if kept is None:
-            return Guarded()
-        others = [peer for peer in kept.record.roster if peer != self.me]
-        is_firm = not kept.record.before
-        has, firm = kept.copies.has, kept.copies.firm
-        holders = (peer for peer in others if is_firm and has.get(peer, (-1, -1)) >= firm)
-        return Guarded(tuple(holders), len(others))
-
     def add(self, kept: Kept) -> Kept:
         self.kept[kept.record.task] = kept
         self.shares.add(kept)
@@ -99,7 +86,7 @@ class TaskShelf:
 
     def may_grow(self, kept: Kept, record: GuardRecord) -> bool:
         """Count a newer record of a task instead; False where its bringer's share has no room."""
-        return self.shares.may_grow(kept, record, is_ours=record.owner == self.me)
+        return self.shares.may_grow(kept, record, is_ours=record.submitter == self.me)
 
     def rest(self, record: GuardRecord) -> None:
         self.acting_until[record.task] = -inf
@@ -121,9 +108,9 @@ class TaskShelf:
         """Whether we keep a task no more because that machine says so. `is_sought`: we look for its
         keepers, as it was another machine's."""
         record, ours = kept.record, self.find(kept.record.task)
-        if peer not in (record.owner, record.acting):
+        if peer not in (record.submitter, record.acting):
             return False
-        if record.owner == self.me and ours is not None and not is_sought:
+        if record.submitter == self.me and ours is not None and not is_sought:
             # Whoever acted may have it for its own by now. Without its keepers we would go on with
             # it alone: until it is known where it went, or nobody is heard for long, it waits.
             return ours.state in TASK_ENDS
@@ -134,7 +121,7 @@ class TaskShelf:
     def if_over(self, peer: PeerId, task: TaskId) -> list[g.Effect]:
         """Somebody keeps what has ended here long ago."""
         record = self.find(task)
-        is_ours = record is not None and not record.owner and record.state in TASK_ENDS
+        is_ours = record is not None and not record.submitter and record.state in TASK_ENDS
         is_over = is_ours or (record is None and self.was_forgotten(task))
         if is_over or (record is None and task in self.past.let_go):
             return [Send(peer, Relieve(task, is_over=is_over))]
@@ -155,14 +142,14 @@ class TaskShelf:
         self.acting_until.pop(task, None)
         return [Persist(GUARDS, task_key(task), None)]
 
-    def move(self, kept: Kept, owner: PeerId, now_s: float) -> list[g.Effect]:
+    def move(self, kept: Kept, submitter: PeerId, now_s: float) -> list[g.Effect]:
         """Its owner is at that machine now: if that is this one, and we act, it becomes ours."""
-        if kept.record.owner == owner:
+        if kept.record.submitter == submitter:
             return []
-        self.shares.move(kept.record.owner, owner)
-        moved = _inherited(kept.record, owner)
+        self.shares.move(kept.record.submitter, submitter)
+        moved = _inherited(kept.record, submitter)
         kept.record = grown(moved) if kept.post is Post.ACTS else moved
-        if owner == self.me:
+        if submitter == self.me:
             self.count(kept, now_s)
             if kept.post is Post.ACTS:
                 self.decisions.append(g.Acts(kept.record, self.me))
@@ -179,8 +166,9 @@ class TaskShelf:
         """
         record = kept.record
         holders = kept.copies.at(record.version) | {self.me}
-        is_once = record.kept.spec.effects is Repeatability.ONCE
-        if is_once and (record.owner != self.me or record.kept.state in HELD_BY_PROVIDER):
+        known = record.task_record
+        may_run = record.submitter != self.me or known.state in HELD_BY_PROVIDER
+        if known.spec.effects is Repeatability.ONCE and may_run:
             return self.roster.without_left(record).settled(holders)
         return record.agreed(holders)
 
@@ -205,7 +193,7 @@ class TaskShelf:
         """With other keepers: those before have a say until all agree; the new ones get rights."""
         rights = [(peer, right) for peer, right in record.rights if peer in wanted]
         for peer in wanted:
-            is_new = peer not in (record.owner, *(holder for holder, _ in rights))
+            is_new = peer not in (record.submitter, *(holder for holder, _ in rights))
             if is_new and (right := self.hand_on(record, peer)) is not None:
                 rights.append((peer, right))
         return grown(record, roster=wanted, before=record.roster, rights=tuple(rights))
@@ -213,8 +201,8 @@ class TaskShelf:
     def is_over(self, kept: Kept) -> bool:
         """It is ours and has ended here, whatever others may think."""
         record = self.find(kept.record.task)
-        state = kept.record.kept.state if record is None else record.state
-        return kept.record.owner == self.me and state in TASK_ENDS
+        state = kept.record.task_record.state if record is None else record.state
+        return kept.record.submitter == self.me and state in TASK_ENDS
 
     def may_part(self, kept: Kept, now_s: float) -> bool:
         """Whether its keepers are needed no more: it is over, and the pool has its end.
@@ -240,7 +228,7 @@ class TaskShelf:
         return is_late or (is_oldest and len(self._overs) > GUARDED_OVER_MAX)
 
     def part(self, kept: Kept, now_s: float) -> list[g.Effect]:
-        """It has ended here, at its owner: tell every keeper to forget it, then do so ourselves."""
+        """It has ended here, at its submitter: its other keepers forget it, then we do."""
         record = kept.record
         if now_s < self.since_s + self.config.lease_s:
             return []
@@ -254,12 +242,12 @@ class TaskShelf:
         return self.forget(record.task)
 
     def relieve_all(self, kept: Kept, is_over: bool = False) -> list[g.Effect]:
-        """Who acts itself, or has it of another owner, heeds nothing of the first."""
+        """Who acts itself, or has it of another submitter, heeds nothing of the first."""
         whom = [peer for peer in kept.record.keepers if peer != self.me]
         return [Send(peer, Relieve(kept.record.task, is_over=is_over)) for peer in whom]
 
     def carry_all(self, kept: Kept, now_s: float) -> list[g.Effect]:
-        """Bring the newest record to every keeper that lacks it, and to the owner on its return."""
+        """Bring the newest record to each keeper that lacks it, and the submitter on its return."""
         record, effects = kept.record, list[g.Effect]()
         for peer in record.keepers:
             if peer == self.me or kept.copies.has.get(peer) == record.version:
@@ -272,17 +260,17 @@ class TaskShelf:
         return effects
 
 
-def _inherited(record: GuardRecord, owner: PeerId) -> GuardRecord:
-    """With another machine as its owner, which has the vote of the one before.
+def _inherited(record: GuardRecord, submitter: PeerId) -> GuardRecord:
+    """With another machine as its submitter, which has the vote of the one before.
 
     Not for what must not run twice: were that one back, each could have a majority by itself, until
     all keepers have heard of it.
     """
-    is_once = record.kept.spec.effects is Repeatability.ONCE
-    if is_once or owner in record.keepers:
-        return msgspec.structs.replace(record, owner=owner)
+    is_once = record.task_record.spec.effects is Repeatability.ONCE
+    if is_once or submitter in record.keepers:
+        return msgspec.structs.replace(record, submitter=submitter)
     roster, before = (
-        tuple(sorted(owner if peer == record.owner else peer for peer in keepers))
+        tuple(sorted(submitter if peer == record.submitter else peer for peer in keepers))
         for keepers in (record.roster, record.before)
     )
-    return msgspec.structs.replace(record, owner=owner, roster=roster, before=before)
+    return msgspec.structs.replace(record, submitter=submitter, roster=roster, before=before)

@@ -266,7 +266,7 @@ ELSEWHERE = TaskId("a234567a234567aa")
 
 def submitted_elsewhere(node: FakeNode) -> None:
     spec = TaskSpec(("sleep", "1000"))
-    record = TaskRecord(ELSEWHERE, spec, 1000, state=TaskState.RUNNING, owner=BOB)
+    record = TaskRecord(ELSEWHERE, spec, 1000, state=TaskState.RUNNING, submitter=BOB)
     node.market.own_machines.elsewhere.others[ELSEWHERE] = TaskView(record)
 
 

@@ -264,7 +264,9 @@ def test_a_task_of_another_machine_is_cancelled_by_its_id_by_its_owner_or_the_la
     node: ServedNode, capfd: pytest.CaptureFixture[str]
 ) -> None:
     task = TaskId("a234567a234567aa")
-    record = TaskRecord(task, TaskSpec(("sleep", "9")), 1000, state=TaskState.RUNNING, owner=BOB)
+    record = TaskRecord(
+        task, TaskSpec(("sleep", "9")), 1000, state=TaskState.RUNNING, submitter=BOB
+    )
     for words in (["--as-lab", "--reason", "by mistake"], [], []):
         node.node.market.own_machines.elsewhere.others.setdefault(task, TaskView(record))
         assert run(["task", "cancel", *words, task]) == 0
@@ -281,7 +283,7 @@ def test_a_task_that_went_on_at_another_machine_goes_by_its_name_and_is_removed_
 ) -> None:
     task = TaskId("a234567a234567aa")
     spec = TaskSpec(("sleep", "9"), name="long")
-    record = TaskRecord(task, spec, 1000, state=TaskState.DONE, owner=BOB, ended_ms=2000)
+    record = TaskRecord(task, spec, 1000, state=TaskState.DONE, submitter=BOB, ended_ms=2000)
     node.do(lambda market: market.own_machines.elsewhere.others.update({task: TaskView(record)}))
     assert run(["task", "show", "long"]) == 0
     assert "kept at" in capfd.readouterr().out

@@ -31,7 +31,7 @@ def _acting_for(lab: MarketLab, task_id: TaskId) -> str:
     """Who says that it acts for a task of alice's."""
     for name in lab.stands:
         if name not in ("alice", "bob"):
-            kept = lab[name].market.buyer._core.keeper.find(task_id)
+            kept = lab[name].market.buyer._core.custody.find(task_id)
             if kept is not None and kept.acting == name:
                 return name
     raise AssertionError("nobody acts for it")

@@ -374,4 +374,4 @@ async def test_a_machine_that_membership_forgets_is_forgotten_here_too() -> None
         await trio.sleep(10)
         core = market.buyer._core
         assert set(core._book.machines) == {"alice", "bob"}
-        assert not core.keeper._shelf.roster.stays(PeerId("carol"))
+        assert not core._book.keeper._shelf.roster.stays(PeerId("carol"))

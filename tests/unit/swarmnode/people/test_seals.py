@@ -223,7 +223,7 @@ async def test_a_task_that_is_kept_for_another_machine_is_not_sealed_for_a_names
     lab = Lab()
     await lab.people.add("ben", 1001)
     await lab.unlocking.unlock("ben", BEN, SALT)
-    theirs = msgspec.structs.replace(ended(), owner=PeerId("bob"))
+    theirs = msgspec.structs.replace(ended(), submitter=PeerId("bob"))
     assert at_rest(lab.seals, theirs) == theirs
     await lab.tables.transact(lambda view: view.put(TASKS, task_key(TaskId("t1")), encode(theirs)))
     await lab.unlocking.unlock("ben", BEN, SALT)

@@ -17,9 +17,9 @@ from tests.buyer_lab import CAROL, SPEC, TASK, Desk
 ME, ALICE, BOB = PeerId("me"), PeerId("alice"), PeerId("bob")
 
 
-def record(task: TaskId, owner: PeerId) -> GuardRecord:
-    kept = TaskRecord(task, TaskSpec(("true",)), 1000)
-    return GuardRecord(task, owner, 1, 1, owner, (owner, ME, BOB), (), kept)
+def record(task: TaskId, submitter: PeerId) -> GuardRecord:
+    known = TaskRecord(task, TaskSpec(("true",)), 1000)
+    return GuardRecord(task, submitter, 1, 1, submitter, (submitter, ME, BOB), (), known)
 
 
 def nowhere(_record: TaskRecord) -> ComeHome:

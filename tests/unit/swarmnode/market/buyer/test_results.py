@@ -7,6 +7,7 @@ from p2p.membership.view import Liveness
 from p2p.wire.envelope import open_signed
 from swarmnode.market.buyer import events as e
 from swarmnode.market.buyer.config import BuyerConfig
+from swarmnode.market.guardians import events as g
 from swarmnode.market.messages import AwardTerms, Release
 from swarmnode.tasks.checkpoint import CheckpointRecord, StoredFile
 from swarmnode.tasks.ledger import TaskChanged
@@ -45,14 +46,14 @@ def test_a_result_is_taken_once_and_its_receipt_given_again_and_again() -> None:
 def test_where_the_keyring_is_copied_a_receipt_waits_for_the_copy() -> None:
     """Until then whoever takes over for this machine has the log from the provider."""
     desk = Desk()
-    desk.do(e.EndsCopied(frozenset()))
+    desk.do(g.EndsCopied(frozenset()))
     terms = desk.running()
     for _ in range(2):
         desk.hear(BOB, result(terms))
     assert desk.record().state is TaskState.DONE
     assert desk.take(ResultReceipt) == []
     assert desk.buyer.uncopied() == {TASK}
-    desk.do(e.EndsCopied(frozenset({TASK})))
+    desk.do(g.EndsCopied(frozenset({TASK})))
     assert len(desk.take(ResultReceipt)) == 1
     assert desk.buyer.uncopied() == frozenset()
     desk.hear(BOB, result(terms))
@@ -62,7 +63,7 @@ def test_where_the_keyring_is_copied_a_receipt_waits_for_the_copy() -> None:
 def ended_but_not_copied() -> tuple[Desk, AwardTerms]:
     """Bob has told the result; no copy of the keyring has it."""
     desk = Desk()
-    desk.do(e.EndsCopied(frozenset()))
+    desk.do(g.EndsCopied(frozenset()))
     terms = desk.running()
     desk.hear(BOB, result(terms))
     return desk, terms
@@ -71,10 +72,10 @@ def ended_but_not_copied() -> tuple[Desk, AwardTerms]:
 def test_a_receipt_waits_again_after_a_restart() -> None:
     desk, terms = ended_but_not_copied()
     desk.restart()
-    desk.do(e.EndsCopied(frozenset()))
+    desk.do(g.EndsCopied(frozenset()))
     desk.hear(BOB, result(terms))
     assert desk.take(ResultReceipt) == []
-    desk.do(e.EndsCopied(frozenset({TASK})))
+    desk.do(g.EndsCopied(frozenset({TASK})))
     assert len(desk.take(ResultReceipt)) == 1
 
 
@@ -108,7 +109,7 @@ def test_a_result_of_a_task_that_was_forgotten_has_its_receipt_and_no_refusal() 
 
 def test_of_an_attempt_that_is_followed_by_another_the_receipt_waits_for_nothing() -> None:
     desk = Desk()
-    desk.do(e.EndsCopied(frozenset()))
+    desk.do(g.EndsCopied(frozenset()))
     terms = desk.running(BOB, TaskSpec(("x",), retries=1))
     desk.hear(BOB, result(terms, FAILED))
     assert len(desk.take(ResultReceipt)) == 1
@@ -251,7 +252,7 @@ def test_the_result_of_what_goes_on_elsewhere_is_left_to_the_machine_that_has_it
     desk.do(e.Submitted(TaskRecord(TASK, SPEC, desk.wall_ms(), key=b"k" * 32)))
     terms = desk.running()
     desk.run_for(4)
-    assert desk.buyer.keeper.find(TASK) is not None
+    assert desk.buyer.custody.find(TASK) is not None
     desk.do(e.GoesOnElsewhere(TASK, CAROL))
     desk.hear(BOB, result(terms))
     assert not desk.take(ResultReceipt)

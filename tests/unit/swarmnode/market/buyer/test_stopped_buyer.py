@@ -4,6 +4,7 @@ import pytest
 
 from p2p.membership.view import Liveness
 from swarmnode.market.buyer import events as e
+from swarmnode.market.guardians import events as g
 from swarmnode.market.messages import Accept, Decline
 from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.messages import Query
@@ -42,7 +43,7 @@ def test_a_provider_that_does_not_answer_after_we_were_stopped_is_lost() -> None
 def test_sleep_that_only_the_boot_clock_shows_is_no_reason_to_judge_either() -> None:
     desk = Desk()
     desk.running()
-    desk.do(e.Woke())
+    desk.do(g.Woke())
     desk.do(e.MemberStands(BOB, Liveness.DEAD))
     assert desk.record().state is TaskState.RUNNING
     assert desk.take(Query)

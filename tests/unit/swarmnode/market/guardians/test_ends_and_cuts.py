@@ -35,7 +35,7 @@ from swarmnode.tasks.spec import TaskSpec
 from testnet.sim.signer import KeyedHashSigner
 from tests.buyer_lab import NETWORK
 
-OWNER, G1, G2, PROVIDER = map(PeerId, ("owner", "g1", "g2", "provider"))
+SUBMITTER, G1, G2, PROVIDER = map(PeerId, ("submitter", "g1", "g2", "provider"))
 KEY = b"k" * 32
 FAR_MS = 2**60
 
@@ -49,12 +49,13 @@ def test_there_is_no_receipt_before_another_keeper_has_the_end() -> None:
     task = task_id_of(signer.from_seed(KEY).peer_id)
     attempts = (AttemptRecord(1, PROVIDER, 1000),)
     spec = TaskSpec(("true",))
-    kept = TaskRecord(task, spec, 1000, TaskState.RUNNING, 1, PROVIDER, attempts, key=KEY)
-    record = GuardRecord(task, OWNER, 2, 5, G1, (OWNER, G1, G2), (), kept)
+    known = TaskRecord(task, spec, 1000, TaskState.RUNNING, 1, PROVIDER, attempts, key=KEY)
+    record = GuardRecord(task, SUBMITTER, 2, 5, G1, (SUBMITTER, G1, G2), (), known)
     buyer = Buyer(BuyerConfig(), signer, NETWORK, random.Random(1), lambda: 1_700_000_000_000)
-    for peer in (OWNER, G1, G2, PROVIDER):
+    for peer in (SUBMITTER, G1, G2, PROVIDER):
         buyer.handle(e.MemberStands(peer, Liveness.ALIVE, LabId("lab")), 100.0)
-    buyer.handle(e.TasksLoaded([msgspec.structs.replace(kept, owner=OWNER)], [record]), 100.0)
+    ours = msgspec.structs.replace(known, submitter=SUBMITTER)
+    buyer.handle(e.TasksLoaded([ours], [record]), 100.0)
 
     def others_hold(now_s: float) -> None:
         beats = [
@@ -62,10 +63,10 @@ def test_there_is_no_receipt_before_another_keeper_has_the_end() -> None:
             for one in buyer.handle(g.GuardTick(), now_s)
             if isinstance(one, Send) and isinstance(one.message, GuardBeat)
         ]
-        now = buyer.keeper.find(task)
+        now = buyer.custody.find(task)
         assert now is not None
         heard = GuardHeard(beats[0], (GuardLine(task, *now.version),))
-        for peer in (OWNER, G2):
+        for peer in (SUBMITTER, G2):
             buyer.handle(e.MessageHeard(peer, heard), now_s)
 
     others_hold(105.0)
@@ -85,8 +86,8 @@ def test_after_a_cut_one_of_two_guardians_acts_within_seconds(cut_s: int) -> Non
         raise AssertionError
 
     task = TaskId("a" * 16)
-    kept = TaskRecord(task, TaskSpec(("true",)), 1000)
-    record = GuardRecord(task, OWNER, 1, 1, OWNER, (OWNER, G1, G2), (), kept)
+    known = TaskRecord(task, TaskSpec(("true",)), 1000)
+    record = GuardRecord(task, SUBMITTER, 1, 1, SUBMITTER, (SUBMITTER, G1, G2), (), known)
     cores = {
         peer: Keeper(GuardianConfig(), peer, lambda _task: None, lambda _r, _p: None, nowhere)
         for peer in (G1, G2)
@@ -107,15 +108,15 @@ def test_after_a_cut_one_of_two_guardians_acts_within_seconds(cut_s: int) -> Non
                     later(now_s + 0.05, peer, g.KeepHeard(who, carried))
 
     for who, core in cores.items():
-        for peer in (OWNER, G1, G2):
+        for peer in (SUBMITTER, G1, G2):
             core.handle(g.KeeperStands(peer, Liveness.ALIVE, LabId("lab")), 0.0)
         perform(who, core.handle(g.GuardsLoaded((record,)), 0.0), 0.0)
         other = G2 if who == G1 else G1
-        for peer in (OWNER, other):
+        for peer in (SUBMITTER, other):
             later(15.0, who, g.KeeperStands(peer, Liveness.DEAD, LabId("lab")))
         later(cut_s, who, g.KeeperStands(other, Liveness.ALIVE, LabId("lab")))
     now_s = 0.0
-    while not any(core.post_of(task) is Post.ACTS for core in cores.values()):
+    while not any(core.custody.post_of(task) is Post.ACTS for core in cores.values()):
         now_s, _, who, by, what = heapq.heappop(due)
         assert now_s < cut_s + 30, "nobody acts"
         if isinstance(what, KeeperMessage):

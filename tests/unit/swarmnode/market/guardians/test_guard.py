@@ -18,8 +18,8 @@ TASK = TaskId("a" * 16)
 
 
 def record(*roster: PeerId, before: tuple[PeerId, ...] = ()) -> GuardRecord:
-    kept = TaskRecord(TASK, TaskSpec(("true",)), 1000)
-    return GuardRecord(TASK, ALICE, 1, 1, ALICE, roster, before, kept)
+    known = TaskRecord(TASK, TaskSpec(("true",)), 1000)
+    return GuardRecord(TASK, ALICE, 1, 1, ALICE, roster, before, known)
 
 
 @pytest.mark.parametrize(("post", "turn"), list(product(Post, Turn)))

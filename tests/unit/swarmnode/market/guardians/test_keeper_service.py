@@ -25,9 +25,9 @@ from testnet.sim.signer import KeyedHashSigner
 ME, BOB, NETWORK = PeerId("me"), PeerId("bob"), NetworkId("net")
 
 
-def record(task: str, seq: int = 1, owner: PeerId = ME) -> GuardRecord:
-    kept = TaskRecord(TaskId(task), TaskSpec(("true",)), 1000)
-    return GuardRecord(TaskId(task), owner, 1, seq, owner, (ME, BOB), (), kept)
+def record(task: str, seq: int = 1, submitter: PeerId = ME) -> GuardRecord:
+    known = TaskRecord(TaskId(task), TaskSpec(("true",)), 1000)
+    return GuardRecord(TaskId(task), submitter, 1, seq, submitter, (ME, BOB), (), known)
 
 
 class NoRecords:
@@ -103,9 +103,11 @@ def test_a_submitter_of_whom_nothing_is_kept_any_more_is_not_counted() -> None:
         GuardianConfig(), ME, lambda _task: None, lambda _record, _peer: None, lambda _task: False
     )
     for at in range(10):
-        kept = shelf.add(Kept(record(f"task{at}", owner=PeerId(f"owner{at}")), Post.KEEPS, 0.0))
+        kept = shelf.add(
+            Kept(record(f"task{at}", submitter=PeerId(f"submitter{at}")), Post.KEEPS, 0.0)
+        )
         shelf.forget(kept.record.task)
-    assert len(shelf.shares._owners) == 0
+    assert len(shelf.shares._submitters) == 0
 
 
 def test_a_task_that_is_noted_again_is_among_the_newest() -> None:
