@@ -64,8 +64,9 @@ class Node:
         """Set by whoever runs it, once `run` has returned."""
         self.peers.register.on_out(self._on_out)
         self.progress = NodeProgress()
+        """How far it has come: `run` and `drain` write it."""
         self.face = self._face()
-        """What the local API asks of all of them."""
+        """What the local API asks of all these parts."""
 
     def _on_out(self, out: Mapping[PeerId, str]) -> None:
         """Some machines were removed: they are no members any more, and nothing runs for them."""
