@@ -12,6 +12,7 @@ from p2p.gossip.config import PROFILES as GOSSIP_PROFILES
 from p2p.gossip.config import GossipConfig
 from p2p.membership.config import MembershipConfig
 from storage.config import StorageConfig
+from swarmnode.edges import Identity
 from swarmnode.home.config import Config
 from swarmnode.market.buyer.config import BuyerConfig
 from swarmnode.market.config import MarketConfig
@@ -42,6 +43,16 @@ def gossip(config: Config) -> GossipConfig:
 def adverts(config: Config) -> AdvertConfig:
     """How often this machine says what it lends."""
     return AdvertConfig(every_s=config.timers.advert_every_s, ttl_s=config.timers.advert_ttl_s)
+
+
+def lends_compute(config: Config, identity: Identity) -> bool:
+    """By its owner's configuration and its certificate both."""
+    return config.compute.enabled and "compute" in identity.roles
+
+
+def lends_storage(config: Config, identity: Identity) -> bool:
+    """The same for storage."""
+    return config.storage.enabled and "storage" in identity.roles
 
 
 def storage(config: Config, *, lends: bool) -> StorageConfig:

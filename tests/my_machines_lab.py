@@ -52,7 +52,7 @@ async def put(world: World, name: str) -> PutReceipt:
         yield DATA
 
     await trio.sleep(20)
-    return await world[name].up.objects.put(chunks(), name="precious")
+    return await world[name].up.storage.objects.put(chunks(), name="precious")
 
 
 def used(world: World) -> int:

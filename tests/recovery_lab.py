@@ -75,16 +75,16 @@ async def put(node: Node, text: str) -> None:
     async def parts() -> AsyncIterator[bytes]:
         yield text.encode()
 
-    await node.objects.put(parts(), name=text)
+    await node.storage.objects.put(parts(), name=text)
 
 
 def things(node: Node) -> set[str]:
     hidden = (ObjectKind.KEYRING, ObjectKind.LOG)
-    return {entry.name for entry in node.objects.entries() if entry.mark.kind not in hidden}
+    return {entry.name for entry in node.storage.objects.entries() if entry.mark.kind not in hidden}
 
 
 def copies_held(node: Node) -> int:
-    return sum(entry.mark.kind == ObjectKind.KEYRING for entry in node.objects.entries())
+    return sum(entry.mark.kind == ObjectKind.KEYRING for entry in node.storage.objects.entries())
 
 
 async def is_copied(*nodes: Node) -> None:

@@ -1,4 +1,4 @@
-"""What the local API needs of the node; `swarmnode.node.Node` satisfies it."""
+"""What the local API needs of the node; `swarmnode.overview.face.LocalFace` satisfies it."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Protocol

@@ -72,18 +72,18 @@ def _api_of(node: Node, config: Config, home: Home, shares: DescriptorShares) ->
     tokens = token_file(config.api.token_file, home.state)
     if config.api.tcp:
         read_tokens(tokens)  # a file that cannot be used is told now
-    book = TokenBook(tokens)
-    hub = EventHub(node.market.buyer.events, os.urandom(8).hex(), node.person_of)
+    book, face = TokenBook(tokens), node.face
+    hub = EventHub(node.market.buyer.events, os.urandom(8).hex(), face.person_of)
     node.storage.objects.own.on_change(hub.tell_object)
     return ApiServer(
-        build_app(all_routes(node, hub, book), node.has_started),
+        build_app(all_routes(face, hub, book), face.has_started),
         home.api_socket,
         config.api.tcp or None,
         book,
         config.api.hosts,
         (hub.run,),
         shared=Path(config.api.shared) if config.api.shared else None,
-        who=who_is(node.household.people, node.has_started),
+        who=who_is(face.household.people, face.has_started),
         seats_max=shares.api,
     )
 
@@ -112,7 +112,7 @@ async def _run_node(node: Node, home: Home, scope: trio.CancelScope) -> None:
                 supervisor.tell(supervisor.READY)
                 running.start_soon(supervisor.feed)
                 running.start_soon(_follow_addresses, node, home, addresses)
-                running.start_soon(tell_changes, node.reader.health)
+                running.start_soon(tell_changes, node.face.reader.health)
     finally:
         node.stopped.set()
 

@@ -2,5 +2,5 @@
 
 `status` reads all parts and changes none; `notices` logs each change of health once, in the words
 of `status`; `roster` lists people and machines by certificates that were checked, never by what
-machines say of themselves.
+machines say of themselves. `face` is all that the local API asks of a node.
 """

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 import trio
@@ -30,6 +30,7 @@ from swarmnode.overview.notices import NodeHealth
 from swarmnode.overview.troubles import trouble_words
 from swarmnode.recovery.finding import notes_of, returned_note
 from swarmnode.resources.advert import ResourceAdvert
+from swarmnode.settings import lends_compute, lends_storage
 from swarmnode.wiring.peers import Peers
 from swarmnode.wiring.recovering import Recovering
 
@@ -50,8 +51,19 @@ def program_version() -> str:
         return "source"
 
 
-class NodeParts(Protocol):
-    """What there is to read of a node; `swarmnode.node.Node` has it all."""
+class NodeProgress(msgspec.Struct):
+    """How far a node has come: it alone writes this, and whoever tells of it reads."""
+
+    began_s: float | None = None
+    """When its parts began to start; None before."""
+    runs: bool = False
+    """All its parts have started; it stays so."""
+    stops: bool = False
+    """It has begun to end."""
+
+
+class StatusReader(msgspec.Struct):
+    """Looks at one node."""
 
     config: Config
     edges: Edges
@@ -60,32 +72,15 @@ class NodeParts(Protocol):
     storage: StorageService
     market: MarketService
     recovering: Recovering
-
-    @property
-    def lends_compute(self) -> bool: ...
-
-    @property
-    def lends_storage(self) -> bool: ...
-
-
-class StatusReader(msgspec.Struct):
-    """Looks at one node."""
-
-    node: NodeParts
-    began_s: float | None = None
-    """When its parts began to start; None before."""
-    runs: bool = False
-    """All its parts have started; it stays so."""
-    stops: bool = False
-    """It has begun to end."""
+    progress: NodeProgress
     told: str = ""
     """Why we are out, by the last refusal that said so, until somebody lets us in."""
 
     def state(self) -> str:
         """starting, joining, ready, removed or stopping."""
-        if self.stops:
+        if self.progress.stops:
             return STOPPING
-        if not self.runs:
+        if not self.progress.runs:
             return STARTING
         if self._why_out():
             return REMOVED
@@ -93,11 +88,11 @@ class StatusReader(msgspec.Struct):
 
     def _why_out(self) -> str:
         """Why this machine is out, by what is known here or by what whoever refused it said."""
-        known = self.node.peers.register.out().get(self._me, "")
-        if known or not self.runs or not self._waits_for_others():
+        known = self.peers.register.out().get(self._me, "")
+        if known or not self.progress.runs or not self._waits_for_others():
             self.told = ""
             return known
-        told = (of_us(how) for _, _, how in self.node.peers.discovery.status.failures)
+        told = (of_us(how) for _, _, how in self.peers.discovery.status.failures)
         self.told = next((how for how in told if how), self.told)
         return self.told
 
@@ -110,29 +105,29 @@ class StatusReader(msgspec.Struct):
             return (removal_words(self._why_out()),)
         if state != JOINING:
             return (f"the node is {state}",)
-        step = self.node.peers.discovery.status
+        step = self.peers.discovery.status
         return ("no other member has answered yet", *_failure_lines(step.failures))
 
     @property
     def _me(self) -> PeerId:
-        return self.node.edges.host.peer_id
+        return self.edges.host.peer_id
 
     def _waits_for_others(self) -> bool:
-        return self.node.peers.waits_for_others()
+        return self.peers.waits_for_others()
 
     def health(self) -> NodeHealth:
         """What is looked at every second, and nothing more than that."""
         return NodeHealth(
             state=self.state(),
             warnings=self._warnings(is_brief=True),
-            join_failures=_failure_lines(self.node.peers.discovery.status.failures),
+            join_failures=_failure_lines(self.peers.discovery.status.failures),
             members_alive=self._members()[Liveness.ALIVE],
         )
 
     def _members(self) -> dict[Liveness, int]:
-        out = self.node.peers.register.out()
+        out = self.peers.register.out()
         members = [
-            member for member in self.node.peers.membership.view().members if member.peer not in out
+            member for member in self.peers.membership.view().members if member.peer not in out
         ]
         return {
             liveness: sum(member.liveness is liveness for member in members)
@@ -144,20 +139,19 @@ class StatusReader(msgspec.Struct):
 
         To one of several people of this machine what they own is called theirs, and no more.
         """
-        node, began_s = self.node, self.began_s
-        papers = node.edges.papers
+        papers, began_s = self.edges.papers, self.progress.began_s
         count = self._members()
-        joining, storage = node.peers.discovery.status, node.storage.stats()
+        joining, storage = self.peers.discovery.status, self.storage.stats()
         return Status(
             v=API_VERSION,
             state=self.state(),
             warnings=self._warnings(person),
-            peer=node.edges.host.peer_id,
-            name=node.identity.name,
-            lab=node.identity.lab_name if papers is None else papers.me.lab_name,
-            network=node.edges.network,
+            peer=self.edges.host.peer_id,
+            name=self.identity.name,
+            lab=self.identity.lab_name if papers is None else papers.me.lab_name,
+            network=self.edges.network,
             version=program_version(),
-            profile=node.config.node.profile,
+            profile=self.config.node.profile,
             pid=os.getpid(),
             uptime_s=0.0 if began_s is None else round(trio.current_time() - began_s, 3),
             join_step=joining.step,
@@ -165,7 +159,7 @@ class StatusReader(msgspec.Struct):
             members_alive=count[Liveness.ALIVE],
             members_suspect=count[Liveness.SUSPECT],
             members_dead=count[Liveness.DEAD],
-            addresses=node.edges.host.addresses(),
+            addresses=self.edges.host.addresses(),
             storage=self._storage(storage, person),
             compute=self._compute(),
             counters=self._counters(storage),
@@ -174,50 +168,47 @@ class StatusReader(msgspec.Struct):
         )
 
     def _notes(self) -> tuple[str, ...]:
-        node = self.node
-        names = {member.peer: member.name for member in node.peers.membership.view().members}
-        of_lab = () if node.recovering.by_lab is None else node.recovering.by_lab.notes()
-        if node.recovering.own is None:
+        names = {member.peer: member.name for member in self.peers.membership.view().members}
+        of_lab = () if self.recovering.by_lab is None else self.recovering.by_lab.notes()
+        if self.recovering.own is None:
             return of_lab
-        taken = node.recovering.own.taken_over
+        taken = self.recovering.own.taken_over
         returned = () if taken is None else (returned_note(taken, names),)
-        return (*returned, *notes_of(node.recovering.own.waiting, names), *of_lab)
+        return (*returned, *notes_of(self.recovering.own.waiting, names), *of_lab)
 
     def _warnings(self, person: str = "", *, is_brief: bool = False) -> tuple[str, ...]:
         """What is wrong; `is_brief`: without what changes while it goes on."""
-        node, out = self.node, self.node.peers.register.out()
+        out = self.peers.register.out()
         warnings = [removal_words(why)] if (why := self._why_out()) else []
         if self.state() == JOINING:
             warnings.append("alone: no other member has answered yet")
         warnings += self._membership_warnings()
-        warnings += standing_warnings(node.edges.book, self._me, out)
-        trouble = node.edges.executor.trouble() if self.runs else ""
-        if trouble and node.lends_compute:
+        warnings += standing_warnings(self.edges.book, self._me, out)
+        trouble = self.edges.executor.trouble() if self.progress.runs else ""
+        if trouble and lends_compute(self.config, self.identity):
             warnings.append(f"no task can run here: {trouble}")
-        if self.runs and node.market.trouble:
-            warnings.append(node.market.trouble)
-        if self.runs:
+        if self.progress.runs and self.market.trouble:
+            warnings.append(self.market.trouble)
+        if self.progress.runs:
             warnings += self._storage_warnings(person, is_brief=is_brief)
-        if node.lends_storage and node.edges.shards.free_bytes() <= 0:
+        if lends_storage(self.config, self.identity) and self.edges.shards.free_bytes() <= 0:
             warnings.append("no room for more shards: free disk space or raise storage.quota_gib")
-        if node.recovering.own is not None and node.recovering.own.warning and not person:
-            warnings.append(node.recovering.own.warning)
+        if self.recovering.own is not None and self.recovering.own.warning and not person:
+            warnings.append(self.recovering.own.warning)
         return (*warnings, *self._copies())
 
     def _storage_warnings(self, person: str, *, is_brief: bool) -> list[str]:
-        node = self.node
-        names = {member.peer: member.name for member in node.peers.membership.view().members}
-        troubles, now_ms = node.storage.troubles(person), node.edges.wall_ms()
+        names = {member.peer: member.name for member in self.peers.membership.view().members}
+        troubles, now_ms = self.storage.troubles(person), self.edges.wall_ms()
         words = trouble_words(troubles, now_ms, None if is_brief else names)
-        return [*words, *node.storage.clock.words(names)]
+        return [*words, *self.storage.clock.words(names)]
 
     def _copies(self) -> tuple[str, ...]:
         """A line for each key with which two machines run."""
-        node, me = self.node, self._me
-        view, warnings = node.peers.membership.view(), {}
+        me, view, warnings = self._me, self.peers.membership.view(), {}
         for peer, places in (
-            *node.edges.host.copies().items(),
-            *node.peers.membership.twins().items(),
+            *self.edges.host.copies().items(),
+            *self.peers.membership.twins().items(),
         ):
             member = view.find(peer)
             named = "this machine" if peer == me else (member.name if member else "") or peer
@@ -228,24 +219,23 @@ class StatusReader(msgspec.Struct):
         return tuple(warnings[peer] for peer in sorted(warnings))
 
     def _membership_warnings(self) -> list[str]:
-        node = self.node
-        papers, renewal = node.edges.papers, node.peers.renewal
+        papers, renewal = self.edges.papers, self.peers.renewal
         if papers is None or renewal is None:
             return []
-        now_ms = node.edges.wall_ms()
+        now_ms = self.edges.wall_ms()
         ends = membership_end.warning(papers.token, papers.me, now_ms, renewal.trouble)
         barred = [
             f"the certificate of this machine does not let it offer {role}, so nobody asks it for "
             f"that: join again with --role {role}, or take it out of node.roles"
             for role in (COMPUTE, STORAGE_ROLE)
-            if role in node.config.node.roles and role not in node.identity.roles
+            if role in self.config.node.roles and role not in self.identity.roles
         ]
         return [*([ends] if ends else []), *barred]
 
     def _storage(self, stats: StorageStats, person: str) -> StorageStatus:
         degraded, unreadable = stats.own_degraded, stats.own_unreadable
         if person:
-            own = [trouble.health for trouble in self.node.storage.troubles(person).own]
+            own = [trouble.health for trouble in self.storage.troubles(person).own]
             degraded = own.count(ObjectHealth.DEGRADED)
             unreadable = own.count(ObjectHealth.UNREADABLE)
         return StorageStatus(
@@ -262,11 +252,10 @@ class StatusReader(msgspec.Struct):
         )
 
     def _compute(self) -> ComputeStatus:
-        node = self.node
-        stats = node.market.seller.lending.stats()
-        limits = node.edges.executor.enforceable() if self.runs else {}
+        stats = self.market.seller.lending.stats()
+        limits = self.edges.executor.enforceable() if self.progress.runs else {}
         return ComputeStatus(
-            enabled=node.lends_compute,
+            enabled=lends_compute(self.config, self.identity),
             paused=stats.paused,
             cpu_millis=stats.capacity.cpu_millis,
             cpu_free_millis=stats.free.cpu_millis,
@@ -274,13 +263,12 @@ class StatusReader(msgspec.Struct):
             memory_free_bytes=stats.free.memory_bytes,
             gpus=tuple(gpu.model for gpu in stats.capacity.gpus),
             jobs_running=stats.jobs_running,
-            environments=node.edges.executor.environments(),
+            environments=self.edges.executor.environments(),
             not_enforced={limit.value: why for limit, why in limits.items() if why},
         )
 
     def _counters(self, storage: StorageStats) -> dict[str, int]:
-        node = self.node
-        rpc = node.peers.rpc.stats()
+        rpc = self.peers.rpc.stats()
         return {
             "storage_lies": storage.lies,
             "storage_degraded": storage.repair.degraded,
@@ -290,23 +278,22 @@ class StatusReader(msgspec.Struct):
             "storage_repairs_failed": storage.repair.repairs_failed,
             "storage_surplus_dropped": storage.repair.dropped_surplus,
             "storage_swept_bytes": storage.swept_bytes,
-            "membership_refused": node.peers.membership.refused,
-            "membership_dropped": node.peers.membership.dropped,
+            "membership_refused": self.peers.membership.refused,
+            "membership_dropped": self.peers.membership.dropped,
             "rpc_casts_unknown": rpc.casts_unknown,
             "rpc_casts_dropped": rpc.casts_dropped,
             "keyring_behind": int(
-                node.recovering.own is not None and node.recovering.own.is_behind
+                self.recovering.own is not None and self.recovering.own.is_behind
             ),
-            **_traffic(node.edges.host.stats()),
-            **node.market.buyer.counters,
+            **_traffic(self.edges.host.stats()),
+            **self.market.buyer.counters,
         }
 
     def peer_lines(self) -> tuple[PeerLine, ...]:
         """Every member we know, with what it says it lends."""
-        node = self.node
-        connected = frozenset(node.edges.host.peers())
-        resources = node.peers.gossip.items(RESOURCES)
-        stores = node.peers.gossip.items(STORAGE)
+        connected = frozenset(self.edges.host.peers())
+        resources = self.peers.gossip.items(RESOURCES)
+        stores = self.peers.gossip.items(STORAGE)
         return tuple(
             self._line(
                 member,
@@ -314,7 +301,7 @@ class StatusReader(msgspec.Struct):
                 _said(ResourceAdvert, resources.get(member.peer)),
                 _said(StorageAdvert, stores.get(member.peer)),
             )
-            for member in node.peers.membership.view().members
+            for member in self.peers.membership.view().members
         )
 
     def _line(
@@ -324,13 +311,13 @@ class StatusReader(msgspec.Struct):
         lent: ResourceAdvert | None,
         kept: StorageAdvert | None,
     ) -> PeerLine:
-        rtt_s = self.node.edges.host.rtt_s(member.peer)
+        rtt_s = self.edges.host.rtt_s(member.peer)
         return PeerLine(
             peer=member.peer,
             name=member.name,
             lab=member.lab,
             site=member.site,
-            liveness=REMOVED if member.peer in self.node.peers.register.out() else _name(member),
+            liveness=REMOVED if member.peer in self.peers.register.out() else _name(member),
             me=member.peer == self._me,
             connected=connected,
             rtt_ms=None if rtt_s is None else round(rtt_s * 1000, 3),

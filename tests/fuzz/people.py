@@ -75,22 +75,22 @@ class People:
 
     async def _put(self, name: str, node: Node) -> None:
         data = self._dice.randbytes(self._dice.choice((100, 30_000)))
-        receipt = await node.objects.put(_whole(data), name="x")
+        receipt = await node.storage.objects.put(_whole(data), name="x")
         self._caps.append((name, receipt.cap))
 
     async def _read(self, _name: str, node: Node) -> None:
         if cap := self._cap():
-            async for _ in node.objects.get(cap):
+            async for _ in node.storage.objects.get(cap):
                 pass
 
     async def _stat(self, _name: str, node: Node) -> None:
         if cap := self._cap():
-            object_views.detail_json(await node.objects.stat(cap.address))
+            object_views.detail_json(await node.storage.objects.stat(cap.address))
 
     async def _remove(self, name: str, node: Node) -> None:
         ours = [cap for owner, cap in self._caps if owner == name]
         if ours:
-            await node.objects.remove(self._dice.choice(ours).address)
+            await node.storage.objects.remove(self._dice.choice(ours).address)
 
     async def _submit(self, name: str, node: Node) -> None:
         dice, cap = self._dice, self._cap()
@@ -127,8 +127,8 @@ class People:
 
     async def _name(self, _name: str, node: Node) -> None:
         other = self._dice.choice(list(self._world.machines.values()))
-        await node.names.of(other.peer).read("n")
-        mine = node.names.machine()
+        await node.storage.names.of(other.peer).read("n")
+        mine = node.storage.names.machine()
         old = await mine.read("n")
         before, fence = (old.sequence, old.fence) if old else (0, 0)
         await mine.write("n", b"v", expected=before, fence=fence)
@@ -144,13 +144,13 @@ class People:
 
 def look(node: Node) -> None:
     """All that the API shows of a node."""
-    said: list[object] = [node.status(), *node.peer_lines(), *node.people_lines()]
+    said: list[object] = [node.face.status(), *node.face.peer_lines(), *node.face.people_lines()]
     for view in node.market.buyer.tasks():
         said += [task_views.line_of(view), task_views.detail_of(view)]
         said.append(task_views.explanation_of(node.market.buyer.explain(view.record.task)))
-    entries = node.objects.entries()
+    entries = node.storage.objects.entries()
     said += [object_views.line_json(one) for one in entries]
-    said += object_views.costs_of(entries, node.objects.unfinished())
+    said += object_views.costs_of(entries, node.storage.objects.unfinished())
     msgspec.json.encode(said)
 
 

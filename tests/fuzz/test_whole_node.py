@@ -37,7 +37,7 @@ class Load:
     async def _put(self, node: Node) -> None:
         data = self._dice.randbytes(self._dice.choice((100, 30_000)))
         try:
-            receipt = await node.objects.put(_whole(data))
+            receipt = await node.storage.objects.put(_whole(data))
         except StorageError:
             return
         self._objects.append((receipt.cap, data))
@@ -47,7 +47,7 @@ class Load:
             return
         cap, data = self._dice.choice(self._objects)
         try:
-            found = b"".join([chunk async for chunk in node.objects.get(cap)])
+            found = b"".join([chunk async for chunk in node.storage.objects.get(cap)])
         except StorageError:
             return
         assert found == data
@@ -71,7 +71,7 @@ async def hostile(seed: int, seconds: float) -> int:
         for name in NAMES:
             for other in NAMES:
                 if name != other:
-                    assert await world[name].up.ping(PeerId(world[other].peer), 1)
+                    assert await world[name].up.face.ping(PeerId(world[other].peer), 1)
         nursery.cancel_scope.cancel()
     return mallory.sent
 

@@ -89,7 +89,7 @@ async def _lied_to(
         for name in HONEST:
             look(world[name].up)
             for other in HONEST:
-                assert name == other or await world[name].up.ping(world[other].peer, 1)
+                assert name == other or await world[name].up.face.ping(world[other].peer, 1)
         nursery.cancel_scope.cancel()
     return people.done
 

@@ -51,7 +51,7 @@ async def test_a_task_that_is_given_one_file_as_its_folder_fails_and_ends_no_nod
     async with world.running():
         await trio.sleep(20)
         node = world["m0"].up
-        cap = text_of_cap((await node.objects.put(some(ONE_FILE))).cap)
+        cap = text_of_cap((await node.storage.objects.put(some(ONE_FILE))).cap)
         task = await node.market.buyer.submit(
             TaskSpec(("true",), inputs=((".", cap),), shape=SHAPE)
         )

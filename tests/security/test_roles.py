@@ -46,7 +46,7 @@ async def test_a_client_that_says_it_lends_gets_neither_shards_nor_tasks() -> No
         view = node.peers.membership.view().find(client.peer)
         assert view is not None
         assert view.liveness is Liveness.ALIVE
-        receipt = await node.objects.put(chunks())
+        receipt = await node.storage.objects.put(chunks())
         assert sorted(receipt.holders) == sorted((world["m0"].peer, world["m1"].peer))
         spec = TaskSpec(("sleep", "100000"))
         tasks = [await node.market.buyer.submit(spec) for _ in range(6)]

@@ -127,7 +127,7 @@ async def test_status_warns_on_both_sides() -> None:
         await trio.sleep(20)
         world["m2"].wall.step(40 * DAY_S * 1000)
         await trio.sleep(2 * EVERY_S)
-        said = {name: " ".join(world[name].up.status().warnings) for name in world.machines}
+        said = {name: " ".join(world[name].up.face.status().warnings) for name in world.machines}
         assert "the clock of this machine is 40 d ahead of most others'" in said["m2"]
         assert "m2 is 40 d ahead of ours" in said["m0"]
         assert "m2 is 40 d ahead of ours" in said["m1"]

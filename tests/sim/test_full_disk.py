@@ -29,7 +29,7 @@ async def test_every_disk_of_a_swarm_may_fill_up_under_its_tasks_and_names(is_fu
         await trio.sleep(20)
         node = world["m0"].up
         task = await node.market.buyer.submit(TRAINING)
-        kept = await node.objects.put(_whole(b"x" * 50_000), name="kept")
+        kept = await node.storage.objects.put(_whole(b"x" * 50_000), name="kept")
         await trio.sleep(8)
         for machine in world.machines.values():
             for tables in (machine.state, machine.store):
@@ -37,9 +37,9 @@ async def test_every_disk_of_a_swarm_may_fill_up_under_its_tasks_and_names(is_fu
         with pytest.raises(StoreFullError):
             await node.market.buyer.submit(TRAINING)
         with pytest.raises(StorageError):
-            await node.objects.put(_whole(b"y" * 50_000), name="no room")
+            await node.storage.objects.put(_whole(b"y" * 50_000), name="no room")
         with pytest.raises(StorageError):
-            await node.names.machine().write("key", b"value", expected=0, fence=1)
+            await node.storage.names.machine().write("key", b"value", expected=0, fence=1)
         await world.kill("m2")
         await trio.sleep(60)
         await world.start("m2")
@@ -48,9 +48,12 @@ async def test_every_disk_of_a_swarm_may_fill_up_under_its_tasks_and_names(is_fu
             world.free_disk(name)
         with trio.fail_after(120):
             assert (await node.market.buyer.wait(task)).state is TaskState.DONE
-            await node.names.machine().write("key", b"value", expected=0, fence=1)
-            assert b"".join([part async for part in node.objects.get(kept.cap)]) == b"x" * 50_000
-            assert await node.objects.forget(kept.cap.address)
+            await node.storage.names.machine().write("key", b"value", expected=0, fence=1)
+            assert (
+                b"".join([part async for part in node.storage.objects.get(kept.cap)])
+                == b"x" * 50_000
+            )
+            assert await node.storage.objects.forget(kept.cap.address)
 
 
 async def _whole(data: bytes) -> AsyncIterator[bytes]:

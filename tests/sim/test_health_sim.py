@@ -102,17 +102,17 @@ async def test_status_warns_while_objects_lack_copies() -> None:
         node = world["m0"].up
         await put(node.storage)
         await trio.sleep(2 * STANDING_LOOK_S)
-        assert not node.status().warnings
+        assert not node.face.status().warnings
         await world.power_cut("m2")
         await trio.sleep(40)
-        status = node.status()
+        status = node.face.status()
         assert any("lack copies" in warning for warning in status.warnings)
         assert (status.storage.kept_degraded, status.storage.own_degraded) == (1, 1)
         await world.power_cut("m1")
         await world.start("m2")
         await world.start("m1")
         await trio.sleep(60)
-        assert not node.status().warnings
+        assert not node.face.status().warnings
 
 
 @simulated
@@ -142,15 +142,15 @@ async def test_status_says_which_objects_lack_copies_since_when_and_whom_it_wait
         silent_ms = node.edges.wall_ms()
         await world.power_cut("m3")
         await trio.sleep(40)
-        (line,) = [one for one in node.status().warnings if "of yours lack copies" in one]
+        (line,) = [one for one in node.face.status().warnings if "of yours lack copies" in one]
         assert "lack copies (c, d, data\n and 2 more; since " in line
         until = re.search(r"m3 is away, and waited for until (\S+ \S+) UTC; then", line)
         assert until is not None
         until_ms = datetime.fromisoformat(f"{until[1]}+00:00").timestamp() * 1000
         assert 0 <= until_ms - silent_ms - 600_000 + 60_000 <= 120_000
-        brief = [one for one in node.reader.health().warnings if "of yours lack copies" in one]
+        brief = [one for one in node.face.reader.health().warnings if "of yours lack copies" in one]
         assert brief == ["objects of yours lack copies: they are made anew when machines are there"]
-        assert node.reader.health() == node.reader.health()
+        assert node.face.reader.health() == node.face.reader.health()
 
 
 @simulated
@@ -164,17 +164,17 @@ async def test_one_of_several_people_is_told_of_their_own_things_alone() -> None
         await trio.sleep(2 * STANDING_LOOK_S)
         await world.power_cut("m2")
         await trio.sleep(40)
-        assert not [one for one in node.status("cy").warnings if "yours" in one]
-        assert node.status("cy").storage.own_degraded == 0
-        (line,) = [one for one in node.status("ben").warnings if "yours" in one]
+        assert not [one for one in node.face.status("cy").warnings if "yours" in one]
+        assert node.face.status("cy").storage.own_degraded == 0
+        (line,) = [one for one in node.face.status("ben").warnings if "yours" in one]
         assert "lack copies (of ben; since" in line
-        assert node.status("ben").storage.own_degraded == 1
-        (line,) = [one for one in node.status().warnings if "yours" in one]
+        assert node.face.status("ben").storage.own_degraded == 1
+        (line,) = [one for one in node.face.status().warnings if "yours" in one]
         assert "lack copies (the copy of your keyring; since" in line
 
 
 def lacking(node: Node) -> list[str]:
-    return [warning for warning in node.status().warnings if "lack copies" in warning]
+    return [warning for warning in node.face.status().warnings if "lack copies" in warning]
 
 
 @simulated
@@ -196,7 +196,7 @@ async def test_a_pool_that_has_become_smaller_for_good_has_whole_objects_again()
         stat = await node.storage.objects.stat(address)
         assert (stat.health, stat.shards_live, stat.n) == (ObjectHealth.WHOLE, 3, 4)
         assert stat.survives == "any 2 machines"
-        status = node.status()
+        status = node.face.status()
         assert (status.storage.kept_degraded, status.storage.own_degraded) == (0, 0)
         assert not lacking(node)
         assert [one.health for one in told] == [ObjectHealth.DEGRADED, ObjectHealth.WHOLE]
@@ -232,7 +232,7 @@ async def test_who_was_removed_is_not_waited_for_in_a_pool_that_has_no_other_pla
         await trio.sleep(2 * STANDING_LOOK_S)
         assert (await node.storage.objects.stat(address)).health is ObjectHealth.WHOLE
         assert not lacking(node)
-        assert node.status().storage.kept_degraded == 0
+        assert node.face.status().storage.kept_degraded == 0
         await world.power_cut("m2")
         await trio.sleep(40)
         (line,) = [one for one in lacking(node) if "of yours" in one]

@@ -26,12 +26,12 @@ def key_of(world: World, lab: str) -> KeyedHashSigner:
 
 async def removed(world: World, receipt: PutReceipt, *, at: str = "n0", by: str = "lab-0") -> bool:
     """With the lab's key, on a machine that need not be of that lab."""
-    objects, key = world[at].up.objects, key_of(world, by)
+    objects, key = world[at].up.storage.objects, key_of(world, by)
     return await objects.remove(receipt.cap.address, lab_key=key, reason=WHY) is not None
 
 
 def only(world: World, name: str) -> ObjectEntry:
-    (entry,) = world[name].up.objects.entries()
+    (entry,) = world[name].up.storage.objects.entries()
     return entry
 
 
@@ -51,18 +51,20 @@ async def test_it_is_gone_everywhere_and_its_owner_is_told() -> None:
         entry = only(world, "m0")
         assert (entry.removed_ms > 0, entry.removed_why) == (True, WHY)
         assert [(one.health, one.why) for one in told] == [(ObjectHealth.REMOVED, WHY)]
-        (words,) = [one for one in node.status().warnings if "the key of the lab removed" in one]
+        (words,) = [
+            one for one in node.face.status().warnings if "the key of the lab removed" in one
+        ]
         assert WHY in words
-        for ask in (node.objects.stat(entry.cap.address), _read(world, receipt)):
+        for ask in (node.storage.objects.stat(entry.cap.address), _read(world, receipt)):
             with pytest.raises(ObjectUnknownError, match=WHY):
                 await ask
         await node.storage.objects.renew()
         await trio.sleep(60)
         assert used(world) == 0
         assert len(told) == 1
-        assert await node.objects.forget(entry.cap.address) is not None
-        assert not node.objects.entries()
-        assert not node.status().warnings
+        assert await node.storage.objects.forget(entry.cap.address) is not None
+        assert not node.storage.objects.entries()
+        assert not node.face.status().warnings
 
 
 @simulated
@@ -70,18 +72,18 @@ async def test_who_removes_it_again_or_holds_its_capability_hears_that_it_was_re
     world = World(7, ["m0", "n0", "m1", "n1", "m2"], labs=2)
     async with world.running():
         receipt, kept = await put(world, "m0"), await put(world, "m0")
-        reader = world["n1"].up.objects
+        reader = world["n1"].up.storage.objects
         for one in (receipt, kept):
             assert [part async for part in reader.get(one.cap)]
         assert await removed(world, receipt)
-        assert await world["m0"].up.objects.forget(kept.cap.address) is not None
+        assert await world["m0"].up.storage.objects.forget(kept.cap.address) is not None
         await trio.sleep(30)
         for at in ("n0", "m1"):
             with pytest.raises(ObjectUnknownError, match=rf"lab removed it on .*{WHY}"):
                 await removed(world, receipt, at=at)
         by_owner = f"its owner removed it, by machine {world['m0'].peer}"
         for name in ("n1", "m2"):
-            objects = world[name].up.objects
+            objects = world[name].up.storage.objects
             for one, words in ((receipt, WHY), (kept, by_owner)):
                 with pytest.raises(ObjectUnknownError, match=words):
                     await objects.stat(one.cap.address)
@@ -91,7 +93,7 @@ async def test_who_removes_it_again_or_holds_its_capability_hears_that_it_was_re
 
 
 async def _read(world: World, receipt: PutReceipt) -> bytes:
-    return b"".join([part async for part in world["m0"].up.objects.get(receipt.cap)])
+    return b"".join([part async for part in world["m0"].up.storage.objects.get(receipt.cap)])
 
 
 def test_each_holder_logs_it_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -186,7 +188,9 @@ async def test_removing_it_twice_and_with_its_owner_at_once_is_one_removal() -> 
                 found.append("unknown")
 
         async def by_owner() -> None:
-            found.append(await world["m0"].up.objects.forget(receipt.cap.address) is not None)
+            found.append(
+                await world["m0"].up.storage.objects.forget(receipt.cap.address) is not None
+            )
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(by_lab, "n0")
@@ -195,7 +199,7 @@ async def test_removing_it_twice_and_with_its_owner_at_once_is_one_removal() -> 
         assert len(found) == 3
         await trio.sleep(120)
         assert used(world) == 0
-        assert all(one.removed_ms for one in world["m0"].up.objects.entries())
+        assert all(one.removed_ms for one in world["m0"].up.storage.objects.entries())
 
 
 # -- tasks
@@ -282,4 +286,4 @@ async def test_without_the_key_of_the_lab_nobody_s_phrase_is_shown() -> None:
     world = World(1, ["m0"])
     async with world.running():
         with pytest.raises(NotAllowedError, match="key of the lab is not on this machine"):
-            await world["m0"].up.phrase_by_lab("ann")
+            await world["m0"].up.face.phrase_by_lab("ann")

@@ -18,7 +18,7 @@ from tests.my_machines_lab import DATA, put, used
 
 
 def listed(world: World, name: str) -> list[str]:
-    return [entry.name for entry in world[name].up.objects.entries()]
+    return [entry.name for entry in world[name].up.storage.objects.entries()]
 
 
 @simulated
@@ -27,13 +27,13 @@ async def test_an_object_is_removed_from_another_machine_of_its_owner() -> None:
     async with world.running():
         receipt = await put(world, "m0")
         address = receipt.cap.address
-        gone = await world["m3"].up.objects.remove(address)
+        gone = await world["m3"].up.storage.objects.remove(address)
         assert gone is not None
         assert (set(gone.waiting), used(world)) == (set(), 0)
         assert listed(world, "m0") == []
         assert not world["m0"].up.storage.objects.own.troubles
         with pytest.raises(ObjectUnknownError):
-            await world["m3"].up.objects.remove(address)
+            await world["m3"].up.storage.objects.remove(address)
         await trio.sleep(120)
         assert used(world) == 0
 
@@ -45,7 +45,7 @@ async def test_who_put_it_and_was_away_learns_that_it_is_removed() -> None:
         receipt = await put(world, "m0")
         await world.kill("m0")
         await trio.sleep(60)
-        gone = await world["m3"].up.objects.remove(receipt.cap.address)
+        gone = await world["m3"].up.storage.objects.remove(receipt.cap.address)
         assert gone is not None
         await trio.sleep(10)
         await world.start("m0")
@@ -61,7 +61,7 @@ async def test_who_put_it_learns_of_it_also_when_the_remover_is_gone() -> None:
         receipt = await put(world, "m0")
         await world.kill("m0")
         await trio.sleep(20)
-        await world["m3"].up.objects.remove(receipt.cap.address)
+        await world["m3"].up.storage.objects.remove(receipt.cap.address)
         await trio.sleep(10)
         await world.power_cut("m3")
         await world.start("m0")
@@ -74,7 +74,7 @@ async def test_an_object_of_somebody_else_is_not_removed() -> None:
     async with world.running():
         receipt = await put(world, "m0")
         before = used(world)
-        assert await world["n1"].up.objects.remove(receipt.cap.address) is None
+        assert await world["n1"].up.storage.objects.remove(receipt.cap.address) is None
         assert used(world) == before
 
 
@@ -90,7 +90,7 @@ async def test_a_manifest_that_names_the_lease_of_another_object_removes_nothing
         address = address_of(encode(lure))
         node.storage.parts.catalog._manifests[address] = lure
         before = used(world)
-        await node.objects.remove(address)
+        await node.storage.objects.remove(address)
         assert used(world) == before
         assert listed(world, "m0") == ["precious"]
 
@@ -106,9 +106,12 @@ async def test_what_a_guest_of_one_machine_put_is_removed_from_no_other_by_its_o
 
         await trio.sleep(20)
         mark = Mark(person="ann")
-        receipt = await world["m0"].up.objects.put(chunks(), name="hers", mark=mark)
+        receipt = await world["m0"].up.storage.objects.put(chunks(), name="hers", mark=mark)
         address = receipt.cap.address
-        assert await world["m3"].up.objects.remove(address) is None
+        assert await world["m3"].up.storage.objects.remove(address) is None
         assert used(world) > 0
         key = KeyedHashSigner(PeerId("lab-0"), world.seed)
-        assert await world["n0"].up.objects.remove(address, lab_key=key, reason="why") is not None
+        assert (
+            await world["n0"].up.storage.objects.remove(address, lab_key=key, reason="why")
+            is not None
+        )

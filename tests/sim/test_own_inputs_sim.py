@@ -22,13 +22,15 @@ async def test_its_inputs_outlive_those_of_the_first_machine() -> None:
             yield b"photons" * 1000
 
         mark = Mark(ObjectKind.INPUT)
-        given = await world["m0"].up.objects.put(pieces(), name="in", mark=mark)
+        given = await world["m0"].up.storage.objects.put(pieces(), name="in", mark=mark)
         spec = TaskSpec(("true",), inputs=(("in.csv", text_of_cap(given.cap)),))
-        again = await with_own_inputs(world["m1"].up.objects, spec, "")
-        await world["m0"].up.objects.forget(given.cap.address)
+        again = await with_own_inputs(world["m1"].up.storage.objects, spec, "")
+        await world["m0"].up.storage.objects.forget(given.cap.address)
         await trio.sleep(60)
         ((name, cap),) = again.inputs
-        read = b"".join([piece async for piece in world["m2"].up.objects.get(parse_cap(cap))])
+        read = b"".join(
+            [piece async for piece in world["m2"].up.storage.objects.get(parse_cap(cap))]
+        )
         assert (name, read) == ("in.csv", b"photons" * 1000)
-        kinds = [one.mark.kind for one in world["m1"].up.objects.entries()]
+        kinds = [one.mark.kind for one in world["m1"].up.storage.objects.entries()]
         assert kinds == [ObjectKind.INPUT]

@@ -190,7 +190,7 @@ async def test_what_belongs_to_a_task_that_goes_on_elsewhere_is_not_freed_here(
             yield b"photons" * 1000
 
         mark = Mark(ObjectKind.INPUT)
-        given = await world["m0"].up.objects.put(pieces(), name="in", mark=mark)
+        given = await world["m0"].up.storage.objects.put(pieces(), name="in", mark=mark)
         market = world["m0"].up.market
         spec = TaskSpec(
             run=("train", "9000", "1", "5"),
@@ -213,10 +213,12 @@ async def test_what_belongs_to_a_task_that_goes_on_elsewhere_is_not_freed_here(
         await hands_over(world)
         assert [one.task for one in market.buyer.tasks()] == [done]
         await trio.sleep(KEPT_S + 2 * TIMES_UP_EVERY_S)
-        kinds = {one.mark.kind for one in world["m3"].up.objects.entries()}
+        kinds = {one.mark.kind for one in world["m3"].up.storage.objects.entries()}
         assert kinds == {ObjectKind.INPUT, ObjectKind.CHECKPOINT}
-        assert {one.mark.kind for one in world["m0"].up.objects.entries()} <= {ObjectKind.LOG}
-        read = [piece async for piece in world["m3"].up.objects.get(given.cap)]
+        assert {one.mark.kind for one in world["m0"].up.storage.objects.entries()} <= {
+            ObjectKind.LOG
+        }
+        read = [piece async for piece in world["m3"].up.storage.objects.get(given.cap)]
         assert b"".join(read) == b"photons" * 1000
         taker = world["m3"].up.market
         provider = taker.buyer.task(task).record.provider

@@ -56,7 +56,7 @@ class ObjectWork:
         """Somebody at a machine stores something."""
         data = self._dice.randbytes(self._dice.choice(SIZES))
         try:
-            receipt = await node.objects.put(_whole(data), name="chaos")
+            receipt = await node.storage.objects.put(_whole(data), name="chaos")
         except StorageError:
             self._outcome.reached["put refused"] += 1
             return
@@ -77,7 +77,7 @@ class ObjectWork:
         stored = self._dice.choice(ours)
         self._objects.remove(stored)
         try:
-            was_ours = await node.objects.forget(stored.cap.address)
+            was_ours = await node.storage.objects.forget(stored.cap.address)
         except StorageError:
             self._outcome.reached["forget refused"] += 1
             return
@@ -89,7 +89,7 @@ class ObjectWork:
         """Whatever comes is what was put; False when nothing comes now."""
         found = bytearray()
         try:
-            async for chunk in node.objects.get(stored.cap):
+            async for chunk in node.storage.objects.get(stored.cap):
                 found += chunk
         except StorageError:
             self._outcome.reached["read refused"] += 1

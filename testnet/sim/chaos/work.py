@@ -211,7 +211,7 @@ class Work:
         data = bytearray()
         try:
             for file in record.outcome.outputs:
-                async for chunk in self._world[owner].up.objects.get(parse_cap(file.cap)):
+                async for chunk in self._world[owner].up.storage.objects.get(parse_cap(file.cap)):
                     data += chunk
         except StorageError:
             self._outcome.reached["result not readable"] += 1

@@ -121,7 +121,7 @@ class Scene:
         jobs = sorted(job.job for job in self.world.machines[self.host].executor.jobs())
         return (
             kept,
-            await node.names.machine().read("secret"),
+            await node.storage.names.machine().read("secret"),
             (record.state, record.fence, record.provider, record.checkpoint),
             [one for one in members if one[0] != MALLORY],
             jobs,
@@ -179,11 +179,11 @@ async def scene_with(who: Caller) -> AsyncIterator[Scene]:
     async with world.running():
         await trio.sleep(20)
         node = world["m0"].up
-        receipt = await node.objects.put(chunks(), name="precious")
+        receipt = await node.storage.objects.put(chunks(), name="precious")
         data = node.storage.leases.manifest(receipt.cap.address)
         assert data is not None
         manifest = read_manifest(receipt.cap.address, data)
-        await node.names.machine().write("secret", b"v", expected=0, fence=0)
+        await node.storage.names.machine().write("secret", b"v", expected=0, fence=0)
         task = await node.market.buyer.submit(TaskSpec(("sleep", "100000"), shape=SHAPE))
         await trio.sleep(20)
         assert node.market.buyer.task(task).record.state is TaskState.RUNNING

@@ -27,10 +27,12 @@ async def test_a_member_changes_nothing_of_anothers(who: Caller) -> None:
         await trio.sleep(120)  # nor later
         assert await scene.standing() == before
         node = scene.world["m0"].up
-        assert await node.names.machine().read("secret") == NameValue(1, 0, b"v")
-        await node.names.machine().write("secret", b"w", expected=1, fence=0)
-        assert b"".join([part async for part in node.objects.get(scene.receipt.cap)]) == DATA
-        assert await node.objects.forget(scene.receipt.cap.address)
+        assert await node.storage.names.machine().read("secret") == NameValue(1, 0, b"v")
+        await node.storage.names.machine().write("secret", b"w", expected=1, fence=0)
+        assert (
+            b"".join([part async for part in node.storage.objects.get(scene.receipt.cap)]) == DATA
+        )
+        assert await node.storage.objects.forget(scene.receipt.cap.address)
         assert (await node.market.buyer.cancel(scene.task)).record.state is TaskState.CANCELLED
 
 
@@ -44,7 +46,7 @@ async def test_anybody_may_bring_the_order_of_the_labs_key(who: Caller) -> None:
         node = scene.world["m0"].up
         assert node.storage.leases.row(scene.lease) is None
         assert node.storage.tombstones.of([scene.lease])
-        (entry,) = node.objects.entries()
+        (entry,) = node.storage.objects.entries()
         assert entry.removed_why == "mine"
 
 

@@ -38,7 +38,7 @@ async def ready(world: World) -> Node:
 def kinds(node: Node) -> list[tuple[str, str]]:
     return [
         (one.mark.kind, one.name.split("/")[0])
-        for one in node.objects.entries()
+        for one in node.storage.objects.entries()
         if one.mark.kind != ObjectKind.LOG
     ]
 
@@ -65,18 +65,18 @@ async def test_outputs_are_the_submitters_and_outlive_the_machine_that_made_them
         assert outcome is not None
         assert kinds(node) == [(ObjectKind.OUTPUT, "output")]
         provider = world["m1"].up
-        await until(lambda: not provider.objects.entrusted(), within_s=30)
-        assert provider.objects.entries() == []
+        await until(lambda: not provider.storage.objects.entrusted(), within_s=30)
+        assert provider.storage.objects.entries() == []
         await world.power_cut("m1")
         world.lose_disk("m1")
         cap = parse_cap(outcome.outputs[0].cap)
         with trio.fail_after(60):
-            data = b"".join([part async for part in node.objects.get(cap)])
+            data = b"".join([part async for part in node.storage.objects.get(cap)])
         assert data == b'{"total": 28}'
         await node.estate.logs.settled(frozenset())
-        assert await node.storage.objects.renew() == len(node.objects.entries()) == 2
-        assert await node.objects.forget(cap.address)
-        assert not await node.objects.forget(cap.address)
+        assert await node.storage.objects.renew() == len(node.storage.objects.entries()) == 2
+        assert await node.storage.objects.forget(cap.address)
+        assert not await node.storage.objects.forget(cap.address)
 
 
 @simulated
@@ -87,10 +87,10 @@ async def test_checkpoints_are_the_submitters_as_many_as_were_asked_for() -> Non
         task = await node.market.buyer.submit(training(world, "m1", 60))
         await until(lambda: _step(node, task) >= 30, within_s=120)
         await trio.sleep(4)
-        names = [one.name for one in node.objects.entries()]
+        names = [one.name for one in node.storage.objects.entries()]
         assert len(names) == 3, names
         assert all(name.startswith(f"checkpoint/{task}/") for name in names)
-        assert world["m1"].up.objects.entrusted() == []
+        assert world["m1"].up.storage.objects.entrusted() == []
         assert await ended(node, task) is TaskState.DONE
         await until(lambda: kinds(node) == [(ObjectKind.OUTPUT, "output")], within_s=5)
 
@@ -126,12 +126,12 @@ async def test_what_a_person_removed_does_not_come_back_with_a_restart() -> None
         node = await ready(world)
         await ended(node, await node.market.buyer.submit(training(world, "m1", 7)))
         await node.estate.logs.settled(frozenset())
-        for one in node.objects.entries():
-            assert await node.objects.forget(one.cap.address)
+        for one in node.storage.objects.entries():
+            assert await node.storage.objects.forget(one.cap.address)
         await world.kill("m0")
         node = await world.start("m0")
         await trio.sleep(30)
-        assert node.objects.entries() == []
+        assert node.storage.objects.entries() == []
 
 
 @simulated
@@ -141,7 +141,9 @@ async def test_what_a_crash_kept_from_the_keyring_is_taken_over_at_the_next_star
         node = await ready(world)
         task = await node.market.buyer.submit(training(world, "m1", 7))
         await ended(node, task)
-        row = next(one for one in node.objects.entries() if one.mark.kind == ObjectKind.OUTPUT)
+        row = next(
+            one for one in node.storage.objects.entries() if one.mark.kind == ObjectKind.OUTPUT
+        )
         tables = world["m0"].store  # as if the node had ended before it was written
         await tables.transact(lambda view: view.delete("keyring", row.cap.address))
         await tables.transact(lambda view: view.delete("keyring_leases", _lease_of(view)))
@@ -165,7 +167,10 @@ async def test_a_cancelled_task_leaves_nothing_at_its_provider() -> None:
         await node.market.buyer.cancel(task)
         await trio.sleep(30)
         provider = world["m1"].up
-        assert (provider.objects.entries(), provider.objects.entrusted()) == ([], [])
+        assert (provider.storage.objects.entries(), provider.storage.objects.entrusted()) == (
+            [],
+            [],
+        )
         assert kinds(node), "kept for a week, to be looked at"
 
 
@@ -198,4 +203,4 @@ async def test_logs_of_tasks_that_end_together_are_one_object_and_go_with_the_la
 
 
 def logs_of(node: Node) -> list[str]:
-    return [one.name for one in node.objects.entries() if one.mark.kind == ObjectKind.LOG]
+    return [one.name for one in node.storage.objects.entries() if one.mark.kind == ObjectKind.LOG]

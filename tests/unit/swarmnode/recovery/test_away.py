@@ -27,9 +27,9 @@ async def test_a_machine_that_was_only_away_overwrites_nothing_and_has_a_copy_ag
         await is_copied(blank)
         taker = world["blank"].peer
         laptop = await world.start("laptop")
-        await until(lambda: bool(laptop.status().notes), within_s=60, look_s=0.1)
-        assert "your machine blank took over what was here" in laptop.status().notes[0]
-        assert laptop.status("ben").notes == ()
+        await until(lambda: bool(laptop.face.status().notes), within_s=60, look_s=0.1)
+        assert "your machine blank took over what was here" in laptop.face.status().notes[0]
+        assert laptop.face.status("ben").notes == ()
         await put(laptop, "after its return")
         after = await laptop.market.buyer.submit(NOWHERE)
         await is_copied(laptop)

@@ -61,7 +61,9 @@ async def test_the_machine_that_dies_is_brought_back_and_the_living_one_left_alo
         assert [one.record.task for one in blank.market.buyer.tasks()] == [lost]
         await put(world[lives].up, "later")
         await is_copied(blank, world[lives].up)
-        assert not [one for one in world[lives].up.status().warnings if "machine of yours" in one]
+        assert not [
+            one for one in world[lives].up.face.status().warnings if "machine of yours" in one
+        ]
         found = await shelf(blank).read()
         writers = {one.writer for one in found.pointers}
         assert writers == {world["blank"].peer, world[lives].peer}
@@ -212,7 +214,7 @@ async def test_the_log_of_a_task_that_had_ended_comes_back_with_its_person() -> 
         await is_copied(blank)
         row = row_of(blank.edges.state, tasks[0])
         assert row.log_bytes == 6
-        assert any(one.cap.address == row.log_at for one in blank.objects.entries())
+        assert any(one.cap.address == row.log_at for one in blank.storage.objects.entries())
 
 
 @simulated
@@ -231,7 +233,7 @@ async def test_a_machine_without_the_key_is_lost_and_its_person_has_what_was_the
         assert server.recovering.own is not None
         recovery = server.recovering.own
         await until(lambda: recovery.waiting == (world["m2"].peer,), within_s=120)
-        note = next(iter(server.status().notes))
+        note = next(iter(server.face.status().notes))
         assert "m2 is off or gone" in note
         assert "swarmnode recover" in note
         blank = await recover(world)
@@ -239,7 +241,7 @@ async def test_a_machine_without_the_key_is_lost_and_its_person_has_what_was_the
         assert [one.record.task for one in blank.market.buyer.tasks()] == [lost]
         await is_copied(blank)
         await until(lambda: not recovery.waiting, within_s=120)
-        assert server.status().notes == ()
+        assert server.face.status().notes == ()
 
 
 @simulated
@@ -248,7 +250,7 @@ async def test_what_a_stranger_leaves_as_if_of_a_person_s_machine_is_not_taken_o
     async with machines() as world:
         mallory, victim = world["m0"].up, world["server"].up
         await put(mallory, "bait")
-        cap = text_of_cap(mallory.objects.entries()[0].cap)
+        cap = text_of_cap(mallory.storage.objects.entries()[0].cap)
         names = mallory.storage.names.machine()
         for number, token in enumerate((b"", b"token of peer-server")):
             sealed = FakeVault().seal(encode(Apart(cap, world["m0"].peer, token)))
