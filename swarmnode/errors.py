@@ -132,6 +132,10 @@ class LogStaleError(SwarmError):
     """A newer attempt of the task writes its log: this one need not send the rest."""
 
 
+class ProjectError(SwarmError):
+    """A project's folder cannot go along with a task as it is; the text says what to do."""
+
+
 class TaskNotEndedError(SwarmError):
     """Only a task that has ended can be submitted again or forgotten."""
 

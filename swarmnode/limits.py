@@ -45,6 +45,15 @@ TREE_LINK_STEPS_MAX: Final = 4_000_000
 LISTED_FILES_MAX: Final = 4096
 """Files one listing may find: more belong into an archive the task makes itself."""
 
+PROJECT_BYTES_MAX: Final = 2 * 1024**3
+"""Of a project's folder that goes along with a task: more is data, and has a better way."""
+
+PROJECT_NAMES_MAX: Final = TREE_ENTRIES_MAX
+"""Names of the same, folders among them."""
+
+PROJECT_NAMES_SEEN_MAX: Final = 1_000_000
+"""Looked at to say which folders are the largest; about 500 MB while that is found out."""
+
 WALKED_ENTRIES_MAX: Final = 200_000
 """Entries of a work folder that are looked at; a task with more is over its disk limit."""
 

@@ -43,11 +43,12 @@ COMMANDS: Final[dict[str, str]] = {
     "person": "swarmnode.cli.nouns.people:person",
     "ping": "swarmnode.cli.nouns.node:ping",
     "recover": "swarmnode.cli.nouns.key:recover",
-    "run": "swarmnode.cli.nouns.run:run",
+    "run": "swarmnode.cli.project.command:run",
     "status": "swarmnode.cli.nouns.node:status",
     "task": "swarmnode.cli.task.commands:task",
     "token": "swarmnode.cli.nouns.people:token",
     "unlock": "swarmnode.cli.person_key:unlock",
+    "up": "swarmnode.cli.nouns.up:up",
 }
 """Command name to `module:attribute` of a click command."""
 
@@ -68,11 +69,12 @@ SUMMARIES: Final[dict[str, str]] = {
     "peer": "The members of the network, as this node sees them.",
     "person": "Other users of this machine who may use its node.",
     "ping": "Measure round trips to a member.",
-    "run": "Run the node in the foreground.",
+    "run": "Run this folder's program on the pool: run -- COMMAND.",
     "status": "Show the health of this node, then what it lends and keeps.",
     "task": "Run commands on the pool's machines.",
     "token": "Your bearer tokens for the API on TCP (api.tcp).",
     "unlock": "Bring your key to the node of this machine that you use: any command does so, too.",
+    "up": "Run the node in the foreground.",
 }
 """What `--help` says of each command: the first line of its docstring."""
 

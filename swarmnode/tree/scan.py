@@ -8,7 +8,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import msgspec
 
@@ -58,6 +58,15 @@ class Scan(msgspec.Struct, frozen=True):
 
     found: tuple[Found, ...]
     left_out: tuple[Special, ...] = ()
+    passed_over: tuple[Parts, ...] = ()
+    """What was not taken, folders by their own names only."""
+
+
+class Choosing(Protocol):
+    """Which names a look takes; what it does not enter is not looked at."""
+
+    def enters(self, parts: Parts) -> bool: ...
+    def takes(self, parts: Parts) -> bool: ...
 
 
 NamedT = TypeVar("NamedT", Found, Special)
@@ -84,17 +93,20 @@ def scan(
     *,
     owned_by: int | None = None,
     entries_max: int = WALKED_ENTRIES_MAX,
+    choosing: Choosing | None = None,
 ) -> Scan:
     """Look at `base` beneath `root` and all that is in it; nothing is found where nothing is.
 
-    With `owned_by`, a file with several names must be that user's: its other names may be anywhere.
+    With `choosing` only at what that takes. With `owned_by`, a file with several names must be that
+    user's: its other names may be anywhere.
     Raises TreeRefusedError when there is too much, or a name that cannot be kept.
     """
-    look = _Look(owned_by, entries_max)
+    look = _Look(owned_by, entries_max, choosing)
     look.top(root, base)
     while look.folders:
         look.inside(root, look.folders.pop())
-    return Scan(_in_order(look.found), _in_order(look.left_out))
+    passed_over = tuple(sorted(look.passed_over))
+    return Scan(_in_order(look.found), _in_order(look.left_out), passed_over)
 
 
 def _in_order(names: Iterable[NamedT]) -> tuple[NamedT, ...]:
@@ -104,11 +116,12 @@ def _in_order(names: Iterable[NamedT]) -> tuple[NamedT, ...]:
 class _Look:
     """What a scan has come to."""
 
-    def __init__(self, owned_by: int | None, entries_max: int) -> None:
+    def __init__(self, owned_by: int | None, entries_max: int, choosing: Choosing | None) -> None:
         self.found: list[Found] = []
         self.left_out: list[Special] = []
+        self.passed_over: list[Parts] = []
         self.folders: list[Parts] = []
-        self._owned_by, self._entries_max = owned_by, entries_max
+        self._owned_by, self._entries_max, self._choosing = owned_by, entries_max, choosing
 
     def top(self, root: str | int, base: Parts) -> None:
         """The folder (or file) itself."""
@@ -143,7 +156,16 @@ class _Look:
             return  # gone again: a program is at work
         except PermissionError as error:
             raise TreeRefusedError(f"{shown(parts)} cannot be read: {error.strerror}") from error
-        self._note(parts, info, target)
+        if self._is_chosen(parts, info.st_mode):
+            self._note(parts, info, target)
+        else:
+            self.passed_over.append(parts)
+
+    def _is_chosen(self, parts: Parts, mode: int) -> bool:
+        if self._choosing is None:
+            return True
+        is_folder = stat.S_ISDIR(mode)
+        return self._choosing.enters(parts) if is_folder else self._choosing.takes(parts)
 
     def _note(self, parts: Parts, info: os.stat_result, target: bytes) -> None:
         if len(self.found) + len(self.left_out) >= self._entries_max:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from swarmnode.cli import exits
-from swarmnode.cli.task.get import _Bringing
+from swarmnode.cli.task.get import Bringing
 from swarmnode.tree.format import EntryKind, TreeEntry, write_index
 
 ROOT = TreeEntry(b"", EntryKind.FOLDER, 0o755)
@@ -45,7 +45,7 @@ def test_trees_that_together_lead_out_of_the_folder_lead_no_file_out(tmp_path: P
         told("good", "evil", tree=False),
     ]
     detail = {"state": "done", "outputs": outputs}
-    bringing = _Bringing(client, target)  # type: ignore[arg-type]
+    bringing = Bringing(client, target)  # type: ignore[arg-type]
     bringing.bring(detail, ("outputs",))
     assert bringing.code == exits.ERROR
     assert not list(tmp_path.rglob("*evil*"))

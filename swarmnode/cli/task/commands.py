@@ -1,19 +1,15 @@
 """`task submit | show | logs | explain`, and the group of all `task` commands."""
 
-import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
 from swarmnode.cli import exits
-from swarmnode.cli.client import Client, Document
 from swarmnode.cli.groups import NearestGroup
 from swarmnode.cli.machines import Machines
-from swarmnode.cli.output import emit, or_said, output_option, printable, table
-from swarmnode.cli.removed import say_if_out
+from swarmnode.cli.output import emit, output_option
 from swarmnode.cli.talk import node, wait_option
 from swarmnode.cli.task import follow as task_follow
 from swarmnode.cli.task import inputs as task_inputs
@@ -23,6 +19,14 @@ from swarmnode.cli.task.many import cancel, ls, retry, rm, wait
 from swarmnode.cli.task.names import resolve
 from swarmnode.cli.task.options import submit_options
 from swarmnode.cli.task.spec import merge_flags, read_spec
+from swarmnode.cli.task.submitting import (
+    CommandBehind,
+    leave_it,
+    post,
+    print_rounds,
+    show_dry_run,
+    stay_with,
+)
 from swarmnode.cli.task.tables import print_task
 
 
@@ -31,21 +35,7 @@ def task() -> None:
     """Run commands on the pool's machines."""
 
 
-class _Submit(click.Command):
-    """Says where options of the task's own command go."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As click's."""
-        try:
-            return super().parse_args(ctx, args)
-        except click.NoSuchOption as error:
-            words = f"{error.message} Options of COMMAND itself go behind --."
-            raise click.NoSuchOption(
-                error.option_name, words, error.possibilities, error.ctx
-            ) from error
-
-
-@task.command("submit", cls=_Submit)
+@task.command("submit", cls=CommandBehind)
 @click.argument("argv", nargs=-1, type=click.UNPROCESSED, metavar="[--] COMMAND...")
 @submit_options
 @wait_option
@@ -79,104 +69,10 @@ def submit(
             stored = task_inputs.upload(wanted, client, is_kept=keep_inputs)
             spec["inputs"] = {**(spec.get("inputs") or {}), **stored}
         if dry_run:
-            return _show_dry_run(client, client.call("POST", "/api/v1/tasks?dry_run=1", spec), fmt)
+            return show_dry_run(client, spec, fmt)
         if detach:
-            _print_made(made := _posted(client, "?detach=1", spec), fmt)
-            if made.get("note"):
-                say_if_out(client)
-            return exits.OK
-        task: str = _posted(client, "", spec)["task"]
-        return _stay_with(client, task, fmt, cancel_on_interrupt)
-
-
-def _posted(client: Client, query: str, spec: Document) -> Document:
-    """What the node answers to a task; whoever does not wait for it is told where to look."""
-    try:
-        made: Document = client.call("POST", f"/api/v1/tasks{query}", spec)
-    except KeyboardInterrupt:
-        task_follow.say("whether the task was taken on is not known: see swarmnode task ls")
-        raise
-    return made
-
-
-def _print_made(made: Document, fmt: str) -> None:
-    """The id, for scripts; beside it who holds the task, where that is not as it should be."""
-    with or_said(f"task {made['task']} was submitted all the same"):
-        if fmt == "table":
-            click.echo(made["task"])
-        else:
-            emit(made, fmt)
-    if fmt == "table" and (note := made.get("note")):
-        task_follow.say(f"{made['task']}: {note}")
-
-
-def _stay_with(client: Client, made: str, fmt: str, cancel_on_interrupt: bool) -> int:
-    machines = Machines.seen_by(client)
-    watcher = Watcher(machines)
-    try:
-        task_follow.say(f"task {made}")
-        if not machines.has_others:
-            say_if_out(client)
-        detail = _until_its_end(client, made, watcher, copies=fmt == "table")
-    except KeyboardInterrupt:
-        _leave(client, made, cancels=cancel_on_interrupt)
-        return exits.INTERRUPTED
-    if detail is None:
-        task_logs.leave_quietly()
-        task_follow.say(f"nobody reads its output; see swarmnode task show {made}")
-        return exits.READER_GONE
-    if fmt != "table":
-        emit(detail, fmt)
-        return task_follow.exit_code_of(detail)
-    for words in (task_logs.rest_of(client, detail), task_follow.ending_of(detail)):
-        if words:
-            task_follow.say(words)
-    return task_follow.exit_code_of(detail)
-
-
-def _until_its_end(
-    client: Client, made: str, watcher: "Watcher", *, copies: bool
-) -> Document | None:
-    """The task; None when what it printed was to be copied and nobody reads that any more."""
-    if not copies:
-        return task_follow.wait_for(client, made, None, watcher.tell)
-    copier = task_logs.Copier(client, made, task_logs.to_our_own(), follow=True)
-    ended = task_follow.wait_for(client, made, None, watcher.tell, task_logs.reader_is_gone)
-    if not copier.finish():
-        return None
-    # Its log may have come after its end.
-    return task_follow.wait_for(client, made, None, watcher.tell) if ended.get("log_at") else ended
-
-
-def _leave(client: Client, made: str, *, cancels: bool) -> None:
-    """After Ctrl-C."""
-    if cancels:
-        client.call("POST", f"/api/v1/tasks/{made}/cancel")
-        task_follow.say(f"task {made} is cancelled")
-    else:
-        task_follow.say(
-            f"the task goes on: swarmnode task logs -f {made}, or swarmnode task cancel {made}"
-        )
-
-
-@dataclass(slots=True)
-class Watcher:
-    """Says beside the task's own output where it stands, while it has not ended."""
-
-    machines: Machines
-    waits: str = ""
-
-    def tell(self, detail: Document) -> None:
-        """On a terminal every change; elsewhere only why it has to wait, for a script's log."""
-        if detail["state"] in task_follow.ENDS:
-            return
-        waits = detail["why"] if detail["state"] in ("submitted", "auctioned", "lost") else ""
-        if waits and waits != self.waits:
-            task_follow.say(f"  waiting: {printable(waits)} (Ctrl-C leaves it waiting)")
-        elif sys.stderr.isatty() and not waits:
-            where = f" on {self.machines.label(detail['provider'])}" if detail["provider"] else ""
-            task_follow.say(f"  {detail['state']}{where}")
-        self.waits = waits
+            return leave_it(client, spec, fmt)
+        return stay_with(client, post(client, "", spec)["task"], fmt, cancel_on_interrupt).code
 
 
 @task.command("show")
@@ -254,39 +150,9 @@ def explain(task_id: str, fmt: str) -> None:
             click.echo(
                 f"{explanation['state']}{': ' + explanation['why'] if explanation['why'] else ''}"
             )
-            _print_rounds(client, explanation["rounds"])
+            print_rounds(client, explanation["rounds"])
         else:
             emit(explanation, fmt)
-
-
-def _show_dry_run(client: Client, explanation: Document, fmt: str) -> int:
-    if fmt == "table":
-        _print_rounds(client, explanation["rounds"])
-    else:
-        emit(explanation, fmt)
-    bids = [bid for auction in explanation["rounds"] for bid in auction["bids"]]
-    return exits.OK if any(bid["won"] for bid in bids) else exits.TEMPORARY
-
-
-def _print_rounds(client: Client, rounds: list[Document]) -> None:
-    machines = Machines.seen_by(client)
-    for auction in rounds:
-        title = f"auction {auction['number']}" if auction["number"] else "dry run"
-        click.echo(f"\n{title}: {printable(auction['outcome'])}")
-        cells = [_bid_cells(bid, machines) for bid in auction["bids"]]
-        if cells:
-            click.echo(table(cells, ("machine", "bid", "score", "parts", "why")))
-        for left_out in auction["unfit"]:
-            name = printable(machines.label(left_out["peer"]))
-            click.echo(f"not asked: {name}: {printable(left_out['reason'])}")
-
-
-def _bid_cells(bid: Document, machines: Machines) -> list[str]:
-    parts = " ".join(f"{key}={value}" for key, value in bid["parts"].items())
-    why = "won" if bid["won"] else bid["reason"]
-    name = printable(machines.label(bid["peer"]))
-    score = str(bid["score"] or "-")
-    return [name, bid["kind"], score, printable(parts) or "-", printable(why) or "-"]
 
 
 for command in (ls, wait, cancel, retry, rm, get):

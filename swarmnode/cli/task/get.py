@@ -50,12 +50,12 @@ def get(task_id: str, folder: Path | None, only: tuple[str, ...], fmt: str) -> i
     return bringing.code
 
 
-def _bring(client: Client, detail: Document, target: Path, parts: tuple[str, ...]) -> "_Bringing":
+def _bring(client: Client, detail: Document, target: Path, parts: tuple[str, ...]) -> "Bringing":
     """Fill a folder that appears when all has come. Raises CliError."""
     if os.path.lexists(target):
         raise exits.CliError(f"{folders.shown(target)} exists: name another FOLDER", exits.USAGE)
     part = target.with_name(f".{target.name[:200]}.part{os.getpid()}")
-    bringing = _Bringing(client, part)
+    bringing = Bringing(client, part)
     try:
         part.mkdir(parents=True)
         bringing.bring(detail, parts)
@@ -71,7 +71,7 @@ def _may_be_folder(name: str) -> bool:
     return bool(name) and "/" not in name and name not in (".", "..") and "\0" not in name
 
 
-class _Bringing:
+class Bringing:
     """One folder being filled; what cannot be had is named, and the rest is brought."""
 
     def __init__(self, client: Client, folder: Path) -> None:

@@ -144,16 +144,16 @@ def upload(inputs: Sequence[Input], client: Client, *, is_kept: bool = False) ->
     caps = {wanted.place: wanted.cap for wanted in single if wanted.cap}
     for wanted in single:
         if not wanted.cap and wanted is not _BUNDLE:
-            caps[wanted.place] = _put(
+            caps[wanted.place] = put(
                 client, wanted.place, partial(folders.source, wanted.path), is_kept
             )
     if together:
         bundle = partial(_bundled, {wanted.place: wanted.path for wanted in together})
-        caps[WORK_FOLDER] = _put(client, "inputs", bundle, is_kept)
+        caps[WORK_FOLDER] = put(client, "inputs", bundle, is_kept)
     return caps
 
 
-def _put(
+def put(
     client: Client,
     name: str,
     opened: Callable[[], AbstractContextManager[Source]],

@@ -1,25 +1,39 @@
-"""`run`: becomes the node process; flags travel as SWARM_SECTION__KEY."""
+"""`up`: becomes the node process; flags travel as SWARM_SECTION__KEY."""
 
 import os
 import sys
 from collections.abc import Mapping
+from typing import Final, NoReturn
 
 import click
 
 from swarmnode.boot.early import hold_interrupts
 from swarmnode.cli import exits, neighbours
-from swarmnode.cli.output import reporting
+from swarmnode.cli.output import CommandT, reporting
 from swarmnode.home.config import PROFILES
 from swarmnode.home.config_load import load
 from swarmnode.home.folders import locate
 
+_OPTIONS: Final = (
+    click.option("--profile", type=click.Choice(list(PROFILES)), help="Kind of machine."),
+    click.option(
+        "--listen", "addresses", multiple=True, metavar="MULTIADDR", help="Where to listen."
+    ),
+    click.option("--api-tcp", default="", metavar="HOST:PORT", help="Also serve the API here."),
+    click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"])),
+)
+
+
+def node_options(command: CommandT) -> CommandT:
+    """Give a command those of a node that is started."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
 
 @click.command()
-@click.option("--profile", type=click.Choice(list(PROFILES)), help="Kind of machine.")
-@click.option("--listen", "addresses", multiple=True, metavar="MULTIADDR", help="Where to listen.")
-@click.option("--api-tcp", default="", metavar="HOST:PORT", help="Also serve the API here.")
-@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]))
-def run(
+@node_options
+def up(
     profile: str | None, addresses: tuple[str, ...], api_tcp: str, log_level: str | None
 ) -> None:
     """Run the node in the foreground until SIGTERM or Ctrl-C.
@@ -27,6 +41,13 @@ def run(
     The first signal drains: no new work, tasks keep running under their shims. A second one stops
     at once.
     """
+    start(profile, addresses, api_tcp, log_level)
+
+
+def start(
+    profile: str | None, addresses: tuple[str, ...], api_tcp: str, log_level: str | None
+) -> NoReturn:
+    """Become the node. Raises CliError where it could not begin."""
     flags = {
         "SWARM_NODE__PROFILE": profile or "",
         "SWARM_LISTEN__ADDRESSES": ",".join(addresses),

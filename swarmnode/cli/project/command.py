@@ -1,0 +1,131 @@
+"""`run -- COMMAND`: this folder's program on the machine of the pool that suits it best."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from swarmnode.cli import exits
+from swarmnode.cli.client import Client, Document
+from swarmnode.cli.nouns.up import node_options, start
+from swarmnode.cli.output import output_option
+from swarmnode.cli.project.sending import Sending, looked_at, project_here
+from swarmnode.cli.talk import node, wait_option
+from swarmnode.cli.task import follow as task_follow
+from swarmnode.cli.task import inputs as task_inputs
+from swarmnode.cli.task.options import submit_options
+from swarmnode.cli.task.spec import merge_flags, read_spec
+from swarmnode.cli.task.submitting import (
+    CommandBehind,
+    leave_it,
+    post,
+    show_dry_run,
+    stay_with,
+)
+
+if TYPE_CHECKING:
+    from swarmnode.project.root import Project
+
+_NODE_FLAGS: Final = ("profile", "addresses", "api_tcp", "log_level")
+_INTO: Final = ("sh", "-c", 'cd -- "$0" && exec "$@"')
+"""Starts what follows in a folder of the work folder."""
+
+
+@click.command(cls=CommandBehind)
+@click.argument("argv", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND...]")
+@click.option(
+    "--all-files", is_flag=True, help="Also what git ignores; .swarmignore still leaves out."
+)
+@submit_options
+@node_options
+@wait_option
+@output_option
+def run(argv: tuple[str, ...], **flags: Any) -> int:  # noqa: ANN401  (one per option: see Flags)
+    """Run this folder's program on the pool: run -- COMMAND.
+
+    The folder goes along, as far as git would commit it and .swarmignore does not say otherwise;
+    the command begins in the same folder of it, its output is copied here, its exit code is ours,
+    and what --out names comes back to its place, or beside a file of yours that has changed since.
+    [tool.swarm] in pyproject.toml may say what options say. Ctrl-C cancels; --detach returns at
+    once.
+
+    Without COMMAND: the same as `up`, the node of this machine in the foreground.
+    """
+    node_flags = {name: flags.pop(name) for name in _NODE_FLAGS}
+    if not argv and flags["spec_file"] is None:
+        _refuse_without_command(flags)
+        start(**node_flags)
+    if any(node_flags.values()):
+        raise click.UsageError("--profile, --listen, --api-tcp, --log-level are options of up")
+    return _send(argv, **flags)
+
+
+def _send(
+    argv: tuple[str, ...],
+    *,
+    all_files: bool,
+    spec_file: Path | None,
+    inputs: tuple[str, ...],
+    keep_inputs: bool,
+    detach: bool,
+    dry_run: bool,
+    wait_s: float,
+    fmt: str,
+    **flags: Any,  # noqa: ANN401
+) -> int:
+    project = project_here()
+    spec = _spec_of(project, spec_file, flags, argv)
+    wanted = task_inputs.read(inputs)
+    task_inputs.check(spec, wanted)
+    sending = looked_at(project.root, takes_all=all_files)
+    with node(wait_s) as client:
+        if dry_run:
+            return _show(sending, client, spec, fmt)
+        task_follow.say(sending.words())
+        stored = task_inputs.upload(wanted, client, is_kept=keep_inputs)
+        folder = task_inputs.put(client, project.root.name, sending.source, keep_inputs)
+        spec["inputs"] = {**(spec.get("inputs") or {}), **stored, task_inputs.WORK_FOLDER: folder}
+        if detach:
+            return leave_it(client, spec, fmt)
+        return _stay(client, spec, sending, fmt)
+
+
+def _refuse_without_command(flags: Mapping[str, Any]) -> None:
+    unsaid = {"fmt": "table", "wait_s": 0.0}
+    if any(value not in (None, (), False, unsaid.get(name)) for name, value in flags.items()):
+        raise click.UsageError("give a COMMAND after --: swarm run [OPTIONS] -- python train.py")
+
+
+def _spec_of(
+    project: "Project", file: Path | None, flags: Mapping[str, Any], argv: tuple[str, ...]
+) -> Document:
+    """[tool.swarm], then the file, then the flags. Raises CliError."""
+    spec: Document = {"name": project.root.name, **project.settings, **read_spec(file)}
+    merge_flags(spec, flags, argv)
+    if project.within and isinstance(spec.get("run"), list):
+        spec["run"] = [*_INTO, os.fsdecode(b"/".join(project.within)), *spec["run"]]
+    return spec
+
+
+def _show(sending: Sending, client: Client, spec: Document, fmt: str) -> int:
+    """Where it would go, and what would be sent."""
+    task_follow.say(sending.words().replace("sending", "would send", 1))
+    for name in sending.left_out():
+        task_follow.say(f"  left out: {name}")
+    return show_dry_run(client, spec, fmt)
+
+
+def _stay(client: Client, spec: Document, sending: Sending, fmt: str) -> int:
+    from swarmnode.cli.project.results import Bringer
+
+    stayed = stay_with(client, post(client, "", spec)["task"], fmt, cancel_on_interrupt=True)
+    detail = stayed.detail
+    if detail is None or not detail["outputs"]:
+        return stayed.code
+    landed = Bringer(sending.root, sending.choice.found).bring(client, detail)
+    task_follow.say(f"{landed.files} files of its results are here")
+    for name in landed.beside:
+        task_follow.say(f"  {name}: the file of yours has changed since it was sent, and stays")
+    return stayed.code or landed.code or exits.OK

@@ -1,0 +1,169 @@
+"""From a specification to a task that is handed in, and to its end while somebody stays with it."""
+
+import sys
+from dataclasses import dataclass
+
+import click
+
+from swarmnode.cli import exits
+from swarmnode.cli.client import Client, Document
+from swarmnode.cli.machines import Machines
+from swarmnode.cli.output import emit, or_said, printable, table
+from swarmnode.cli.removed import say_if_out
+from swarmnode.cli.task import follow as task_follow
+from swarmnode.cli.task import logs as task_logs
+
+
+class CommandBehind(click.Command):
+    """Says where options of the task's own command go."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click's."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            words = f"{error.message} Options of COMMAND itself go behind --."
+            raise click.NoSuchOption(
+                error.option_name, words, error.possibilities, error.ctx
+            ) from error
+
+
+def post(client: Client, query: str, spec: Document) -> Document:
+    """What the node answers to a task; whoever does not wait for it is told where to look."""
+    try:
+        made: Document = client.call("POST", f"/api/v1/tasks{query}", spec)
+    except KeyboardInterrupt:
+        task_follow.say("whether the task was taken on is not known: see swarmnode task ls")
+        raise
+    return made
+
+
+def leave_it(client: Client, spec: Document, fmt: str) -> int:
+    """Hand a task in that goes on without us: prints its id."""
+    _print_made(made := post(client, "?detach=1", spec), fmt)
+    if made.get("note"):
+        say_if_out(client)
+    return exits.OK
+
+
+def _print_made(made: Document, fmt: str) -> None:
+    """The id, for scripts; beside it who holds the task, where that is not as it should be."""
+    with or_said(f"task {made['task']} was submitted all the same"):
+        if fmt == "table":
+            click.echo(made["task"])
+        else:
+            emit(made, fmt)
+    if fmt == "table" and (note := made.get("note")):
+        task_follow.say(f"{made['task']}: {note}")
+
+
+@dataclass(frozen=True, slots=True)
+class Stayed:
+    """How it went while somebody stayed with a task."""
+
+    code: int
+    detail: Document | None = None
+    """The task at its end; None when we left before."""
+
+
+def stay_with(client: Client, made: str, fmt: str, cancel_on_interrupt: bool) -> Stayed:
+    """Copy what it prints, until its end or until Ctrl-C."""
+    machines = Machines.seen_by(client)
+    watcher = Watcher(machines)
+    try:
+        task_follow.say(f"task {made}")
+        if not machines.has_others:
+            say_if_out(client)
+        detail = _until_its_end(client, made, watcher, copies=fmt == "table")
+    except KeyboardInterrupt:
+        _leave(client, made, cancels=cancel_on_interrupt)
+        return Stayed(exits.INTERRUPTED)
+    if detail is None:
+        task_logs.leave_quietly()
+        task_follow.say(f"nobody reads its output; see swarmnode task show {made}")
+        return Stayed(exits.READER_GONE)
+    if fmt != "table":
+        emit(detail, fmt)
+        return Stayed(task_follow.exit_code_of(detail), detail)
+    for words in (task_logs.rest_of(client, detail), task_follow.ending_of(detail)):
+        if words:
+            task_follow.say(words)
+    return Stayed(task_follow.exit_code_of(detail), detail)
+
+
+def _until_its_end(
+    client: Client, made: str, watcher: "Watcher", *, copies: bool
+) -> Document | None:
+    """The task; None when what it printed was to be copied and nobody reads that any more."""
+    if not copies:
+        return task_follow.wait_for(client, made, None, watcher.tell)
+    copier = task_logs.Copier(client, made, task_logs.to_our_own(), follow=True)
+    ended = task_follow.wait_for(client, made, None, watcher.tell, task_logs.reader_is_gone)
+    if not copier.finish():
+        return None
+    # Its log may have come after its end.
+    return task_follow.wait_for(client, made, None, watcher.tell) if ended.get("log_at") else ended
+
+
+def _leave(client: Client, made: str, *, cancels: bool) -> None:
+    """After Ctrl-C."""
+    if cancels:
+        client.call("POST", f"/api/v1/tasks/{made}/cancel")
+        task_follow.say(f"task {made} is cancelled")
+    else:
+        task_follow.say(
+            f"the task goes on: swarmnode task logs -f {made}, or swarmnode task cancel {made}"
+        )
+
+
+@dataclass(slots=True)
+class Watcher:
+    """Says beside the task's own output where it stands, while it has not ended."""
+
+    machines: Machines
+    waits: str = ""
+
+    def tell(self, detail: Document) -> None:
+        """On a terminal every change; elsewhere only why it has to wait, for a script's log."""
+        if detail["state"] in task_follow.ENDS:
+            return
+        waits = detail["why"] if detail["state"] in ("submitted", "auctioned", "lost") else ""
+        if waits and waits != self.waits:
+            task_follow.say(f"  waiting: {printable(waits)} (Ctrl-C leaves it waiting)")
+        elif sys.stderr.isatty() and not waits:
+            where = f" on {self.machines.label(detail['provider'])}" if detail["provider"] else ""
+            task_follow.say(f"  {detail['state']}{where}")
+        self.waits = waits
+
+
+def show_dry_run(client: Client, spec: Document, fmt: str) -> int:
+    """Hold the auction only, and show it."""
+    explanation = client.call("POST", "/api/v1/tasks?dry_run=1", spec)
+    if fmt == "table":
+        print_rounds(client, explanation["rounds"])
+    else:
+        emit(explanation, fmt)
+    bids = [bid for auction in explanation["rounds"] for bid in auction["bids"]]
+    return exits.OK if any(bid["won"] for bid in bids) else exits.TEMPORARY
+
+
+def print_rounds(client: Client, rounds: list[Document]) -> None:
+    """Every auction with its bids, and who was not asked."""
+    machines = Machines.seen_by(client)
+    for auction in rounds:
+        title = f"auction {auction['number']}" if auction["number"] else "dry run"
+        click.echo(f"\n{title}: {printable(auction['outcome'])}")
+        cells = [_bid_cells(bid, machines) for bid in auction["bids"]]
+        if cells:
+            click.echo(table(cells, ("machine", "bid", "score", "parts", "why")))
+        for left_out in auction["unfit"]:
+            name = printable(machines.label(left_out["peer"]))
+            click.echo(f"not asked: {name}: {printable(left_out['reason'])}")
+
+
+def _bid_cells(bid: Document, machines: Machines) -> list[str]:
+    parts = " ".join(f"{key}={value}" for key, value in bid["parts"].items())
+    why = "won" if bid["won"] else bid["reason"]
+    name = printable(machines.label(bid["peer"]))
+    score = str(bid["score"] or "-")
+    return [name, bid["kind"], score, printable(parts) or "-", printable(why) or "-"]

@@ -1,0 +1,60 @@
+"""Where a project begins, and what its pyproject.toml says of us. Blocking."""
+
+import tomllib
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from swarmnode.errors import ProjectError
+from swarmnode.project.rules import IGNORE_FILE
+from swarmnode.tree.names import Parts, text_of
+
+PROJECT_FILE: Final = "pyproject.toml"
+_MARKS: Final = (PROJECT_FILE, "uv.lock", "pylock.toml", "requirements.txt", IGNORE_FILE, ".git")
+"""A folder with one of these is a project; the nearest above the one we stand in counts."""
+
+
+class Project(msgspec.Struct, frozen=True):
+    """One project, as seen from a folder of it."""
+
+    root: Path
+    within: Parts
+    """The folder we stand in, from the root; the program is started there."""
+    settings: dict[str, Any]
+    """[tool.swarm] of its pyproject.toml: what a spec may say, as defaults."""
+
+
+def project_of(folder: Path, home: Path) -> Project:
+    """The project around a folder: without any mark the folder itself.
+
+    Never the user's home folder or one above it. Raises ProjectError.
+    """
+    here = folder.resolve()
+    around = [place for place in (here, *here.parents) if not home.resolve().is_relative_to(place)]
+    if not around:
+        raise ProjectError(
+            f"{text_of(bytes(here))} is no project but holds your home folder: cd into the project"
+        )
+    root = next((place for place in around if _is_marked(place)), here)
+    within = tuple(part.encode("utf-8", "surrogateescape") for part in here.relative_to(root).parts)
+    return Project(root, within, settings_in(root / PROJECT_FILE))
+
+
+def _is_marked(folder: Path) -> bool:
+    return any((folder / mark).exists() for mark in _MARKS)
+
+
+def settings_in(file: Path) -> dict[str, Any]:
+    """[tool.swarm] of a pyproject.toml, empty where there is none. Raises ProjectError."""
+    try:
+        table = tomllib.loads(file.read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise ProjectError(f"{text_of(bytes(file))} cannot be read: {error}") from error
+    tool = table.get("tool", {})
+    settings = tool.get("swarm", {}) if isinstance(tool, dict) else {}
+    if not isinstance(settings, dict):
+        raise ProjectError(f"{text_of(bytes(file))}: [tool.swarm] is not a table")
+    return settings

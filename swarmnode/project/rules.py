@@ -1,0 +1,118 @@
+"""Which names of a project's folder go along, decided by what is written in it.
+
+The last word is `.swarmignore`'s; before it git's, or where there is no git `USUAL`'s.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+from pathspec import GitIgnoreSpec
+
+from swarmnode.errors import ProjectError
+from swarmnode.tree.names import Parts
+
+IGNORE_FILE: Final = ".swarmignore"
+NEVER: Final = frozenset({b".git", b".hg", b".svn", b".jj", b".swarm"})
+"""The history of the project, and what we keep of it: of any size, and no part of a run."""
+USUAL: Final = (
+    "__pycache__/",
+    "*.py[cod]",
+    ".venv/",
+    "venv/",
+    "node_modules/",
+    ".tox/",
+    ".nox/",
+    ".cache/",
+    ".mypy_cache/",
+    ".pytest_cache/",
+    ".ruff_cache/",
+    ".ipynb_checkpoints/",
+    ".DS_Store",
+)
+"""What programs leave behind, for folders that no git describes."""
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """What git would commit of a folder."""
+
+    names: frozenset[Parts]
+    new_folders: frozenset[Parts]
+    """Folders in which nothing is tracked and that are not ignored; they may be empty."""
+
+
+class Rules:
+    """What goes along of one folder."""
+
+    def __init__(
+        self, ignore: Iterable[str], listing: Listing | None, *, takes_all: bool = False
+    ) -> None:
+        """`ignore`: the lines of `.swarmignore`; `listing`: where git is asked.
+
+        `takes_all`: nothing is left out but by `.swarmignore`. Raises ProjectError for a line of it
+        that is no pattern.
+        """
+        lines = tuple(ignore)
+        self._own = _spec_of(lines)
+        self._brings_back = any(line.startswith("!") for line in lines)
+        """Something that git ignores may be wanted, in any folder."""
+        self._usual = GitIgnoreSpec.from_lines(() if takes_all else USUAL)
+        self._listing = listing
+        self._above = frozenset(
+            parts[:depth]
+            for parts in (listing.names if listing else ())
+            for depth in range(len(parts))
+        )
+        """Folders in which git would commit something."""
+
+    def enters(self, parts: Parts) -> bool:
+        """Whether something in that folder may go along: else nobody looks into it."""
+        if parts[-1] in NEVER:
+            return False
+        own = self._own_word(parts, is_folder=True)
+        if own is not None:
+            return own
+        if self._brings_back or parts in self._above:
+            return True
+        is_new = self._listing is None or self._is_new(self._listing, parts)
+        return is_new and not _is_named(self._usual, parts, is_folder=True)
+
+    def takes(self, parts: Parts) -> bool:
+        """Whether a file or link goes along; of a folder that is entered."""
+        if parts[-1] in NEVER:  # `.git` is a file in a worktree
+            return False
+        own = self._own_word(parts, is_folder=False)
+        if own is not None:
+            return own
+        if self._listing is not None:
+            return parts in self._listing.names
+        return not _is_named(self._usual, parts, is_folder=False)
+
+    @staticmethod
+    def _is_new(listing: Listing, parts: Parts) -> bool:
+        """A program may count on it, also when it is empty."""
+        return any(parts[:depth] in listing.new_folders for depth in range(1, len(parts) + 1))
+
+    def _own_word(self, parts: Parts, *, is_folder: bool) -> bool | None:
+        """What `.swarmignore` says of it; None: nothing."""
+        said = self._own.check_file(_text(parts, is_folder=is_folder)).include
+        return None if said is None else not said
+
+
+def _spec_of(lines: Iterable[str]) -> GitIgnoreSpec:
+    for number, line in enumerate(lines, 1):
+        try:
+            GitIgnoreSpec.from_lines([line])
+        except ValueError as error:
+            raise ProjectError(f"line {number} of {IGNORE_FILE}: {error}") from error
+    return GitIgnoreSpec.from_lines(lines)
+
+
+def _is_named(spec: GitIgnoreSpec, parts: Parts, *, is_folder: bool) -> bool:
+    return bool(spec.check_file(_text(parts, is_folder=is_folder)).include)
+
+
+def _text(parts: Parts, *, is_folder: bool) -> str:
+    """As patterns see it; a byte that is not UTF-8 is a character of its own."""
+    text = b"/".join(parts).decode("utf-8", "surrogateescape")
+    return f"{text}/" if is_folder else text

@@ -1,0 +1,129 @@
+"""`swarm run -- COMMAND` from a project's folder, through a real node, as a person has it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from swarmnode.demo.launcher import LocalNode
+from tests.integration.swarm_lab import swarm_of
+
+TRAIN = """\
+import os, sys
+print(os.path.exists("train.py"), sys.argv[1:], flush=True)
+os.makedirs("results", exist_ok=True)
+open("results/model.txt", "w").write(sys.argv[1])
+open("results/log.txt", "w").write("lines")
+sys.exit(int(sys.argv[2]))
+"""
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[LocalNode]:
+    with swarm_of(1, STORAGE__MIN_FREE_GIB="1") as swarm:
+        yield swarm.nodes[0]
+
+
+def run(node: LocalNode, cwd: Path, *words: str, code: int = 0) -> tuple[str, str]:
+    """What it prints: stdout and stderr; it must end with the code."""
+    env = {**os.environ, "SWARM_API": str(node.client.socket_path), "HOME": "/nonexistent"}
+    command = [sys.executable, "-m", "swarmnode.cli.main", "run", *words]
+    done = subprocess.run(
+        command, env=env, cwd=cwd, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == code, done.stderr
+    return done.stdout, done.stderr
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = tmp_path / "digits"
+    (folder / "src").mkdir(parents=True)
+    (folder / "src" / "train.py").write_text(TRAIN)
+    (folder / "requirements.txt").write_text("")
+    (folder / ".venv").mkdir()
+    (folder / ".venv" / "big").write_text("x")
+    return folder
+
+
+def test_a_program_runs_where_it_stands_and_its_results_come_to_their_place(
+    node: LocalNode, project: Path
+) -> None:
+    out, said = run(node, project, "--out", "results", "--", "python3", "src/train.py", "one", "0")
+    assert out == "False ['one', '0']\n"
+    assert "sending 2 files of" in said
+    assert "left out: .venv" in said
+    assert (project / "results/model.txt").read_text() == "one"
+
+
+def test_in_a_folder_of_the_project_it_begins_there_and_its_code_is_ours(
+    node: LocalNode, project: Path
+) -> None:
+    here = project / "src"
+    words = ("--out", "src/results", "--", "python3", "train.py", "two", "3")
+    assert run(node, here, *words, code=3)[0] == "True ['two', '3']\n"
+    assert (project / "src/results/model.txt").read_text() == "two"
+
+
+def test_a_file_of_ours_that_changed_stays_and_the_result_lies_beside_it(
+    node: LocalNode, project: Path
+) -> None:
+    train = ("--out", "results", "--", "python3", "src/train.py")
+    run(node, project, *train, "one", "0")
+    _, said = run(node, project, *train, "two", "0")
+    assert (project / "results/model.txt").read_text() == "two", "what it brought itself gives way"
+    assert "stays" not in said
+    (project / "results/model.txt").write_text("mine")
+    (project / ".swarmignore").write_text("results/\n")
+    _, said = run(node, project, *train, "three", "0")
+    assert (project / "results/model.txt").read_text() == "mine"
+    (beside,) = (project / "results").glob("model.txt.*")
+    assert beside.read_text() == "three"
+    assert f"results/{beside.name}: the file of yours has changed" in said
+    assert not list((project / ".swarm").glob("*.part*"))
+
+
+def test_a_task_brings_nothing_into_a_repository(node: LocalNode, project: Path) -> None:
+    script = "mkdir -p .git/hooks && echo bad > .git/hooks/post-commit && echo good > fine"
+    _, said = run(node, project, "--out", ".", "--", "sh", "-c", script, code=6)
+    assert (project / "fine").read_text() == "good\n"
+    assert not (project / ".git").exists()
+    assert ".git was made by the task, and is not brought" in said
+
+
+def test_a_dry_run_says_what_would_be_sent_and_where_it_would_go(
+    node: LocalNode, project: Path
+) -> None:
+    out, said = run(node, project, "--dry-run", "--", "true")
+    assert "would send 2 files" in said
+    assert "left out: .venv" in said
+    assert "held" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (("--gpu", "1"), "give a COMMAND after --"),
+        (("--profile", "test", "--", "true"), "are options of up"),
+        (("--epochs", "3"), "Options of COMMAND itself go behind --"),
+    ],
+)
+def test_what_is_typed_wrongly_is_said_with_the_remedy(
+    node: LocalNode, project: Path, words: tuple[str, ...], what: str
+) -> None:
+    _, said = run(node, project, *words, code=2)
+    assert what in said
+
+
+def test_a_link_out_of_the_project_is_refused_before_anything_is_sent(
+    node: LocalNode, project: Path
+) -> None:
+    (project / "data").symlink_to("/etc")
+    _, said = run(node, project, "--", "true", code=2)
+    assert "'data' is a link that leads out" in said
+    assert ".swarmignore leaves it out" in said
+    (project / ".swarmignore").write_text("data\n")
+    run(node, project, "--", "true")
