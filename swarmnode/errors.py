@@ -132,6 +132,10 @@ class LogStaleError(SwarmError):
     """A newer attempt of the task writes its log: this one need not send the rest."""
 
 
+class TaskNotRunningError(SwarmError):
+    """The task has no program that could hear anything: it waits, or has ended."""
+
+
 class ProjectError(SwarmError):
     """A project's folder cannot go along with a task as it is; the text says what to do."""
 

@@ -6,11 +6,12 @@ import msgspec
 import trio
 
 from p2p.ids import PeerId
-from swarmnode.errors import TaskUnknownError
+from swarmnode.errors import TaskNotRunningError, TaskUnknownError
 from swarmnode.market.buyer.own_machines.hand_over import RemovedElsewhere
 from swarmnode.market.explain import Explanation, TaskEvent, TaskView
 from swarmnode.market.guardians.kept import Guarded
 from swarmnode.tasks.checkpoint import StoredFile
+from swarmnode.tasks.choices import JobSignal
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.ledger import TaskChanged
 from swarmnode.tasks.lifecycle import TASK_ENDS, TaskState
@@ -119,6 +120,8 @@ class FakeBuyer:
         self.printed: dict[TaskId, dict[str, bytearray]] = {}
         self.running_files: tuple[StoredFile, ...] = ()
         """Outputs of a task that runs."""
+        self.signals: list[tuple[TaskId, JobSignal]] = []
+        """Given to tasks, in order."""
         self.reading = 0
         """Log readers that have not ended."""
         self.on_submit: Callable[[TaskId], None] = lambda _task: None
@@ -186,6 +189,12 @@ class FakeBuyer:
         if not self.task(task).has_ended:
             self.finish(task, Outcome("stopped", 143, "killed"), TaskState.CANCELLED)
         return self.task(task)
+
+    async def signal(self, task: TaskId, signal: JobSignal) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.task(task).has_ended:
+            raise TaskNotRunningError(f"{task} has ended")
+        self.signals.append((task, signal))
 
     async def files_now(self, task: TaskId) -> FilesTold:
         await trio.lowlevel.checkpoint()

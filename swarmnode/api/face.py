@@ -14,6 +14,7 @@ from swarmnode.market.guardians.kept import Guarded
 from swarmnode.people.book import People
 from swarmnode.people.seals import Seals
 from swarmnode.people.unlocking import Unlocking
+from swarmnode.tasks.choices import JobSignal
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.messages import FilesTold
 from swarmnode.tasks.spec import TaskSpec
@@ -80,6 +81,10 @@ class BuyerFace(Protocol):
 
     async def cancel(self, task: TaskId) -> TaskView:
         """Idempotent. Raises TaskUnknownError."""
+        ...
+
+    async def signal(self, task: TaskId, signal: JobSignal) -> None:
+        """Raises TaskUnknownError, TaskNotRunningError, and those of a call to its provider."""
         ...
 
     async def files_now(self, task: TaskId) -> FilesTold:

@@ -32,6 +32,7 @@ EXIT_OF_CODE: Final[Mapping[str, int]] = {
     "member_ambiguous": exits.USAGE,
     "removal_refused": exits.AUTH,
     "task_not_ended": exits.TEMPORARY,
+    "task_not_running": exits.TEMPORARY,
     "task_unreachable": exits.TEMPORARY,
     "token_needed": exits.AUTH,
     "scope": exits.AUTH,

@@ -21,7 +21,7 @@ from typing import Any, Final
 import msgspec
 
 from swarmnode.errors import JobDamagedError, JobUnknownError
-from swarmnode.executor.port import JobExit, JobId, JobSpec, Limit
+from swarmnode.executor.port import JobExit, JobId, JobSignal, JobSpec, Limit
 from swarmnode.executor.shim import pairs
 from swarmnode.executor.shim.child import CODE_CANNOT_START
 from swarmnode.executor.shim.logs import STREAMS
@@ -228,6 +228,10 @@ class JobFolder(msgspec.Struct, frozen=True):
     def order_stop(self, grace_s: float) -> bool:
         """Tell the shim; False when none is there to hear it."""
         return self._tell(f"stop {grace_s:.3f}\n")
+
+    def order_signal(self, signal: JobSignal) -> bool:
+        """Tell the shim what the job's programs are to hear; False when none is there."""
+        return self._tell(f"signal {signal.value}\n")
 
     def order_lease(self, lease: str) -> bool:
         """Tell the shim how long the job may go on now, as `Lease` of shim/lease.py reads it."""

@@ -12,6 +12,7 @@ from typing import NewType, Protocol
 import msgspec
 import trio
 
+from swarmnode.tasks.choices import JobSignal as JobSignal
 from swarmnode.tasks.choices import Limit as Limit
 from swarmnode.tree.names import Parts
 from swarmnode.tree.pattern import Pattern
@@ -175,6 +176,10 @@ class Executor(Protocol):
 
     async def log_grew(self, job: JobId, stream: str, offset: int) -> None:
         """Return once the log is longer than `offset` or the job has ended."""
+
+    def signal(self, job: JobId, signal: JobSignal) -> bool:
+        """Have the job's programs hear it; False when it has ended. Raises JobUnknownError."""
+        ...
 
     async def stop(self, job: JobId, grace_s: float) -> JobExit:
         """SIGTERM, then kill the whole process tree after the grace; idempotent."""

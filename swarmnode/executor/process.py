@@ -35,7 +35,7 @@ from swarmnode.executor.job_disks import JobDisks
 from swarmnode.executor.job_folder import CrashRecord, JobFolder, lost_exit, read_jobs
 from swarmnode.executor.kernel.proc import descends
 from swarmnode.executor.launch import Launcher, refusal
-from swarmnode.executor.port import JobCall, JobExit, JobId, JobSpec, JobView, Limit
+from swarmnode.executor.port import JobCall, JobExit, JobId, JobSignal, JobSpec, JobView, Limit
 from swarmnode.executor.sandbox.capability import (
     Capability,
     ExecutorConfig,
@@ -327,6 +327,10 @@ class ProcessExecutor(work_files.WorkFiles):
         elif not self._jobs[job].ended.is_set():
             self._jobs[job].folder.order_lease(lease)
 
+    def signal(self, job: JobId, signal: JobSignal) -> bool:
+        """By its shim, which keeps it until a program is there to hear it."""
+        return self._known(job).folder.order_signal(signal)
+
     async def stop(self, job: JobId, grace_s: float) -> JobExit:
         """SIGTERM, then kill the whole process tree after the grace; idempotent."""
         known = self._known(job)
@@ -377,8 +381,7 @@ class ProcessExecutor(work_files.WorkFiles):
         safe_files.remove_tree(str(folder.path))
 
     def _known(self, job: JobId) -> ExecutorJob:
-        known = self._jobs.get(job)
-        if known is None:
+        if (known := self._jobs.get(job)) is None:
             raise JobUnknownError(f"no job {job!r} here")
         return known
 
@@ -386,14 +389,12 @@ class ProcessExecutor(work_files.WorkFiles):
         return JobFolder.of(self._ready_launcher().jobs, job)
 
     def _owner(self, job: JobId) -> int:
-        known = self._jobs.get(job)
-        return known.record.uid if known else 0
+        return self._jobs[job].record.uid if job in self._jobs else 0
 
     def _taking(self, job: JobId) -> AbstractContextManager[Callable[[int], None]]:
         return nullcontext(_charged) if job in self._jobs else self._given.taking(job)
 
     def _work(self, job: JobId) -> str:
-        folder = self._folder_of(job)
-        if not folder.work.is_dir():
+        if not (folder := self._folder_of(job)).work.is_dir():
             raise JobUnknownError(f"no job {job!r} here")
         return self._disks.root_of(folder)

@@ -25,6 +25,17 @@ class Repeatability(StrEnum):
     """At most once: after a loss that may have come too late it fails instead."""
 
 
+class JobSignal(StrEnum):
+    """What its submitter may tell the program of a task that runs; numbers are those of Linux."""
+
+    INT = "INT"
+    TERM = "TERM"
+    HUP = "HUP"
+    QUIT = "QUIT"
+    USR1 = "USR1"
+    USR2 = "USR2"
+
+
 class Limit(StrEnum):
     """What a job can be limited in.
 

@@ -151,6 +151,19 @@ class LogTaken(Message, frozen=True, tag=159):
     """Somebody is reading along: send small pieces at once."""
 
 
+class GiveSignal(Message, frozen=True, tag=166):
+    """Call from buyer to seller: the programs of a job that runs are to hear a signal."""
+
+    task: TaskId
+    fence: int
+    signal: str
+    """One of swarmnode.tasks.choices.JobSignal; another is refused."""
+
+
+class SignalGiven(Message, frozen=True, tag=167):
+    """Reply: who watches over the job has it, and hands it on once a program can hear it."""
+
+
 class AskFiles(Message, frozen=True, tag=168):
     """Call from buyer to seller: store what there is now of the outputs of a job that runs."""
 

@@ -1,8 +1,10 @@
 """`swarm run -- COMMAND` from a project's folder, through a real node, as a person has it."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -116,6 +118,52 @@ def test_what_is_typed_wrongly_is_said_with_the_remedy(
 ) -> None:
     _, said = run(node, project, *words, code=2)
     assert what in said
+
+
+PATIENT = """\
+import signal, sys, time
+print("ready", flush=True)
+try:
+    time.sleep(600)
+except KeyboardInterrupt:
+    print("saved", flush=True)
+    sys.exit(5)
+"""
+DEAF = PATIENT.replace("try:", "signal.signal(2, signal.SIG_IGN)\nprint('deaf', flush=True)\ntry:")
+
+
+def interrupted(node: LocalNode, project: Path, program: str, line: str) -> subprocess.Popen[str]:
+    """A run whose program has printed the line, and has heard one Ctrl-C."""
+    (project / "long.py").write_text(program)
+    env = {**os.environ, "SWARM_API": str(node.client.socket_path), "HOME": "/nonexistent"}
+    command = [sys.executable, "-m", "swarmnode.cli.main", "run", "--", "python3", "long.py"]
+    ours = subprocess.Popen(
+        command, env=env, cwd=project, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert ours.stdout is not None
+    assert ours.stderr is not None
+    assert f"{line}\n" in iter(ours.stdout.readline, "")
+    ours.send_signal(signal.SIGINT)
+    assert any("has heard Ctrl-C" in said for said in iter(ours.stderr.readline, ""))
+    return ours
+
+
+def test_the_first_ctrl_c_is_the_programs_and_its_code_is_ours(
+    node: LocalNode, project: Path
+) -> None:
+    with interrupted(node, project, PATIENT, "ready") as ours:
+        out, _ = ours.communicate(timeout=30)
+    assert (out, ours.returncode) == ("saved\n", 5)
+
+
+def test_a_second_ctrl_c_cancels_the_task(node: LocalNode, project: Path) -> None:
+    with interrupted(node, project, DEAF, "deaf") as ours:
+        began_s = time.monotonic()
+        ours.send_signal(signal.SIGINT)
+        _, said = ours.communicate(timeout=30)
+        assert time.monotonic() - began_s < 2
+    assert ours.returncode == 130
+    assert "is cancelled" in said
 
 
 def test_a_link_out_of_the_project_is_refused_before_anything_is_sent(

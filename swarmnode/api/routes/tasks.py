@@ -15,8 +15,15 @@ from storage.errors import ManifestError, ObjectUnknownError
 from swarmnode.api.access.asker import Principal, asker_of, lab_reason, shown
 from swarmnode.api.face import NodeFace
 from swarmnode.api.machines_meant import refuse_other_than_ids
-from swarmnode.api.reply import Stream, body_bytes, flag, number, reply
-from swarmnode.api.schema.tasks import FilesLine, ForgetReply, Retried, SubmitReply
+from swarmnode.api.reply import Stream, body_as, body_bytes, flag, number, reply
+from swarmnode.api.schema.tasks import (
+    FilesLine,
+    ForgetReply,
+    Retried,
+    SignalReply,
+    SignalRequest,
+    SubmitReply,
+)
 from swarmnode.api.views.tasks import detail_of, explanation_of, left_by, line_of, outputs_of
 from swarmnode.errors import (
     AttemptUnknownError,
@@ -62,6 +69,7 @@ class TaskRoutes:
             Route(task, self.show, methods=["GET"]),
             Route(task, self.cancel, methods=["DELETE"]),
             Route(f"{task}/cancel", self.cancel, methods=["POST"]),
+            Route(f"{task}/signal", self.signal, methods=["POST"]),
             Route(f"{task}/files", self.files, methods=["POST"]),
             Route(f"{task}/retry", self.retry, methods=["POST"]),
             Route(f"{task}/forget", self.forget, methods=["POST"]),
@@ -155,6 +163,13 @@ class TaskRoutes:
         else:
             view = await self._buyer.cancel(view.task)
         return reply(self._shown(request, detail_of(view)))
+
+    async def signal(self, request: Request) -> Response:
+        """Have the programs of a task that runs hear a signal, such as INT or USR1."""
+        given = await body_as(SignalRequest, request)
+        task = self._view(request).task
+        await self._buyer.signal(task, given.signal)
+        return reply(SignalReply(task, given.signal))
 
     async def files(self, request: Request) -> Response:
         """What there is of its outputs: of a task that runs its provider stores them now."""

@@ -4,6 +4,8 @@ from typing import Any
 
 import msgspec
 
+from swarmnode.tasks.choices import JobSignal
+
 
 class TaskLine(msgspec.Struct, frozen=True):
     """A task in a list."""
@@ -43,6 +45,19 @@ class AttemptLine(msgspec.Struct, frozen=True):
     restored_step: int
     node_died_ms: int = 0
     """Its machine's node died when it had run for so long; 0: it did not, or later than 2 min."""
+
+
+class SignalRequest(msgspec.Struct, frozen=True):
+    """What the programs of a task are to hear."""
+
+    signal: JobSignal
+
+
+class SignalReply(msgspec.Struct, frozen=True):
+    """The machine that runs it has it."""
+
+    task: str
+    signal: str
 
 
 class OutputLine(msgspec.Struct, frozen=True):

@@ -48,8 +48,8 @@ def run(argv: tuple[str, ...], **flags: Any) -> int:  # noqa: ANN401  (one per o
     The folder goes along, as far as git would commit it and .swarmignore does not say otherwise;
     the command begins in the same folder of it, its output is copied here, its exit code is ours,
     and what --out names comes back to its place, or beside a file of yours that has changed since.
-    [tool.swarm] in pyproject.toml may say what options say. Ctrl-C cancels; --detach returns at
-    once.
+    [tool.swarm] in pyproject.toml may say what options say. The first Ctrl-C is the program's, a
+    second one cancels; --detach returns at once.
 
     Without COMMAND: the same as `up`, the node of this machine in the foreground.
     """
@@ -71,6 +71,7 @@ def _send(
     keep_inputs: bool,
     detach: bool,
     dry_run: bool,
+    cancel_on_interrupt: bool,
     wait_s: float,
     fmt: str,
     **flags: Any,  # noqa: ANN401
@@ -89,7 +90,7 @@ def _send(
         spec["inputs"] = {**(spec.get("inputs") or {}), **stored, task_inputs.WORK_FOLDER: folder}
         if detach:
             return leave_it(client, spec, fmt)
-        return _stay(client, spec, sending, fmt)
+        return _stay(client, spec, sending, fmt, is_as_local=not cancel_on_interrupt)
 
 
 def _refuse_without_command(flags: Mapping[str, Any]) -> None:
@@ -117,10 +118,11 @@ def _show(sending: Sending, client: Client, spec: Document, fmt: str) -> int:
     return show_dry_run(client, spec, fmt)
 
 
-def _stay(client: Client, spec: Document, sending: Sending, fmt: str) -> int:
+def _stay(client: Client, spec: Document, sending: Sending, fmt: str, *, is_as_local: bool) -> int:
     from swarmnode.cli.project.results import Bringer
 
-    stayed = stay_with(client, post(client, "", spec)["task"], fmt, cancel_on_interrupt=True)
+    task = post(client, "", spec)["task"]
+    stayed = stay_with(client, task, fmt, cancel_on_interrupt=True, is_as_local=is_as_local)
     detail = stayed.detail
     if detail is None or not detail["outputs"]:
         return stayed.code

@@ -15,7 +15,7 @@ from swarmnode.cli.task import follow as task_follow
 from swarmnode.cli.task import inputs as task_inputs
 from swarmnode.cli.task import logs as task_logs
 from swarmnode.cli.task.get import get
-from swarmnode.cli.task.many import cancel, ls, retry, rm, wait
+from swarmnode.cli.task.many import cancel, ls, retry, rm, signal, wait
 from swarmnode.cli.task.names import resolve
 from swarmnode.cli.task.options import submit_options
 from swarmnode.cli.task.spec import merge_flags, read_spec
@@ -155,5 +155,5 @@ def explain(task_id: str, fmt: str) -> None:
             emit(explanation, fmt)
 
 
-for command in (ls, wait, cancel, retry, rm, get):
+for command in (ls, wait, signal, cancel, retry, rm, get):
     task.add_command(command)

@@ -24,6 +24,8 @@ STATES: Final = (
     *task_follow.ENDS,
 )
 """A test holds them equal to swarmnode.tasks.lifecycle.TaskState."""
+SIGNALS: Final = ("INT", "TERM", "HUP", "QUIT", "USR1", "USR2")
+"""A test holds them equal to swarmnode.tasks.choices.JobSignal."""
 SHOWN: Final = 50
 """Rows of a table that nobody limited: a screen."""
 _COLUMNS: Final = (
@@ -182,6 +184,18 @@ def _of_lab(text: str) -> str:
     return f"/api/v1/tasks/{text}"
 
 
+@click.command("signal")
+@click.argument("task_ids", nargs=-1, required=True, metavar="TASK...")
+@click.option(
+    "--signal", "-s", "name", type=click.Choice(SIGNALS, case_sensitive=False), default="INT",
+    show_default=True, help="What its programs are to hear.",
+)  # fmt: skip
+@output_option
+def signal(task_ids: tuple[str, ...], name: str, fmt: str) -> int:
+    """Have the programs of tasks that run hear a signal: USR1, where one asks for that."""
+    return _post(task_ids, "signal", fmt, ("task", "signal"), body={"signal": name})
+
+
 @click.command("retry")
 @click.argument("task_ids", nargs=-1, required=True, metavar="TASK...")
 @output_option
@@ -202,17 +216,22 @@ def rm(task_ids: tuple[str, ...], fmt: str) -> int:
 
 
 def _post(
-    task_ids: tuple[str, ...], verb: str, fmt: str, columns: tuple[str, ...], done: str = ""
+    task_ids: tuple[str, ...],
+    verb: str,
+    fmt: str,
+    columns: tuple[str, ...],
+    done: str = "",
+    body: Document | None = None,
 ) -> int:
     def path_of(client: Client, text: str) -> str:
         return f"/api/v1/tasks/{resolve(client, text)}/{verb}"
 
-    return _post_all(task_ids, path_of, fmt, columns, done)
+    return _post_all(task_ids, path_of, fmt, columns, done, body)
 
 
-def _answer(client: Client, path: str) -> Document:
+def _answer(client: Client, path: str, body: Document | None) -> Document:
     # A retry may have to bring the inputs of another machine's task here first.
-    answer: Document = client.call("POST", path, timeout_s=FILES_TIMEOUT_S)
+    answer: Document = client.call("POST", path, body, timeout_s=FILES_TIMEOUT_S)
     if "state" not in answer and (note := answer.get("note")):  # of a retry, or a removal
         task_follow.say(f"{answer['task']}: {note}")
     return answer
@@ -224,10 +243,11 @@ def _post_all(
     fmt: str,
     columns: tuple[str, ...],
     done: str = "",
+    body: Document | None = None,
 ) -> int:
     """`done`: what is said of tasks that nobody sees here, where that is not seen anew."""
     with node() as client:
-        rows, code = each(task_ids, lambda text: _answer(client, path_of(client, text)))
+        rows, code = each(task_ids, lambda text: _answer(client, path_of(client, text), body))
     told = f"{done}: {', '.join(str(row['task']) for row in rows)}"
     with or_said(told) if done and rows else nullcontext():
         if rows or fmt != "table":

@@ -1,6 +1,7 @@
 """From a specification to a task that is handed in, and to its end while somebody stays with it."""
 
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import click
@@ -12,6 +13,7 @@ from swarmnode.cli.output import emit, or_said, printable, table
 from swarmnode.cli.removed import say_if_out
 from swarmnode.cli.task import follow as task_follow
 from swarmnode.cli.task import logs as task_logs
+from swarmnode.cli.task.interrupts import passed_on
 
 
 class CommandBehind(click.Command):
@@ -66,15 +68,21 @@ class Stayed:
     """The task at its end; None when we left before."""
 
 
-def stay_with(client: Client, made: str, fmt: str, cancel_on_interrupt: bool) -> Stayed:
-    """Copy what it prints, until its end or until Ctrl-C."""
+def stay_with(
+    client: Client, made: str, fmt: str, cancel_on_interrupt: bool, *, is_as_local: bool = False
+) -> Stayed:
+    """Copy what it prints, until its end or until Ctrl-C.
+
+    `is_as_local`: the first of those is its program's.
+    """
     machines = Machines.seen_by(client)
     watcher = Watcher(machines)
     try:
         task_follow.say(f"task {made}")
         if not machines.has_others:
             say_if_out(client)
-        detail = _until_its_end(client, made, watcher, copies=fmt == "table")
+        with passed_on(client, made) if is_as_local else nullcontext():
+            detail = _until_its_end(client, made, watcher, copies=fmt == "table")
     except KeyboardInterrupt:
         _leave(client, made, cancels=cancel_on_interrupt)
         return Stayed(exits.INTERRUPTED)

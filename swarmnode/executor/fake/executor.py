@@ -7,6 +7,7 @@ the instant it was due. So nothing runs in the background, and one seed gives on
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from math import inf
+from signal import Signals
 
 import msgspec
 import trio
@@ -21,7 +22,16 @@ from swarmnode.errors import (
 from swarmnode.executor.fake import files as fake_files
 from swarmnode.executor.fake import programs as fake_programs
 from swarmnode.executor.fake.programs import Process, Program
-from swarmnode.executor.port import FileStat, JobCall, JobExit, JobId, JobSpec, JobView, Limit
+from swarmnode.executor.port import (
+    FileStat,
+    JobCall,
+    JobExit,
+    JobId,
+    JobSignal,
+    JobSpec,
+    JobView,
+    Limit,
+)
 from swarmnode.limits import LOG_READ_BYTES_MAX
 from swarmnode.tree.names import Parts
 from swarmnode.tree.pattern import Pattern
@@ -313,6 +323,16 @@ class FakeExecutor:
         if known.exit is None and (known.lease_until_s == inf or until_s > known.lease_until_s):
             known.lease_until_s, known.lease_notice_s = until_s, notice_s
             known.stir()
+
+    def signal(self, job: JobId, signal: JobSignal) -> bool:
+        """SIGINT and the others end a program, as they do where none has said otherwise."""
+        known = self._known(job)
+        self._advance(known)
+        if known.exit is None:
+            code = 128 + int(Signals[f"SIG{signal.value}"])
+            self._end(known, code, "signal", trio.current_time())
+            return True
+        return False
 
     async def stop(self, job: JobId, grace_s: float) -> JobExit:
         """End the job: at once, or after the grace if its program ignores SIGTERM."""

@@ -5,7 +5,8 @@ lock knows that the shim is gone. It talks to the node by
 files of the job folder only, so a node that was killed finds everything where it left it:
 
     order     what to run and within which limits (written by the node, read once)
-    control   FIFO; the node writes `stop GRACE_SECONDS` and `lease UNTIL NOTICE`, see lease.py
+    control   FIFO; the node writes `stop GRACE_SECONDS`, `signal NAME`, and `lease UNTIL NOTICE`,
+              see lease.py
     state     pid and start of shim and job, once the job runs
     exit      how it ended, written last and fsynced
     stdout, stderr                what the job printed, see logs.py
@@ -36,6 +37,13 @@ else:
 FDS_MAX = 1 << 20
 _SIGTERM_GRACE_S = 10.0
 _TICK_S, _RETRY_S = 0.25, 0.01
+_SIGNALS = {
+    b"INT": signal.SIGINT, b"TERM": signal.SIGTERM, b"HUP": signal.SIGHUP,
+    b"QUIT": signal.SIGQUIT, b"USR1": signal.SIGUSR1, b"USR2": signal.SIGUSR2,
+}  # fmt: skip
+"""What a submitter may tell a program: swarmnode.tasks.choices.JobSignal."""
+_UNHEARD_MAX = 16
+"""Signals that wait for a program to hear them; it is there within milliseconds."""
 
 
 class Shim:
@@ -52,6 +60,8 @@ class Shim:
         """Where the node says what it wants."""
         self._started_s = time.monotonic()
         self._ending = Ending(self._started_s + self._order.allowance.wall_s, self._order.lease)
+        self._unheard: list[int] = []
+        """Signals that nobody could hear yet, in order."""
         self._process = ShimProcess(folder, self._order)
         self._use = JobUse(folder, self._order, self._process.all_pids)
         self._logs = Logs(folder, self._order.allowance.log_bytes)
@@ -106,7 +116,8 @@ class Shim:
         )
 
     def _wait(self, poll: "select.poll") -> None:
-        tick_s = _RETRY_S if self._ending.is_notice_due else _TICK_S
+        is_unheard = self._ending.is_notice_due or self._unheard
+        tick_s = _RETRY_S if is_unheard else _TICK_S
         now_s = time.monotonic()
         left_s = max(0.0, self._ending.kill_at_s - now_s)
         for fd, _ in poll.poll(min(tick_s, left_s, self._logs.wake(now_s, poll)) * 1000 + 1):
@@ -143,12 +154,17 @@ class Shim:
                 self._stop(float(rest))
             elif word == b"lease":
                 self._ending.renew(rest)
+            elif word == b"signal" and rest in _SIGNALS:
+                self._unheard = [*self._unheard, _SIGNALS[rest]][:_UNHEARD_MAX]
+                self._give_notice()
 
     def _stop(self, grace_s: float) -> None:
         self._ending.stop(grace_s, time.monotonic())
         self._give_notice()
 
     def _give_notice(self) -> None:
+        while self._unheard and self._process.hear_signal(self._unheard[0]):
+            del self._unheard[0]
         if self._ending.is_notice_due and self._process.terminate():
             self._ending.is_notice_due = False
 

@@ -129,8 +129,12 @@ class ShimProcess:
 
     def terminate(self) -> bool:
         """SIGTERM, once a program is there to hear it: the first process of a sandbox is deaf."""
+        return self.hear_signal(signal.SIGTERM)
+
+    def hear_signal(self, number: int) -> bool:
+        """As above, of any signal; whether somebody was there to hear it."""
         hears = self.pid and (self._sandbox.is_container or has_child(self.pid))
-        return bool(hears) and send_signal(-self.pid, signal.SIGTERM)
+        return bool(hears) and send_signal(-self.pid, number)
 
     def kill(self, *, again: bool) -> None:
         """End everything. Killing the first process of a pid namespace takes all of it along."""

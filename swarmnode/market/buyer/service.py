@@ -14,7 +14,7 @@ from p2p.service import Driver, Performer
 from p2p.wire.codec import encode
 from storage.engine.port import Tables
 from storage.errors import StoreFullError
-from swarmnode.errors import SpecError, TaskUnknownError, TooManyTasksError
+from swarmnode.errors import SpecError, TaskNotRunningError, TaskUnknownError, TooManyTasksError
 from swarmnode.limits import STORE_FILES_S, TASKS_OPEN_MAX
 from swarmnode.market.buyer import events as e
 from swarmnode.market.buyer.bidding.dry_runs import DryRuns
@@ -31,11 +31,12 @@ from swarmnode.market.guardians import events as g
 from swarmnode.market.guardians.service import KeeperService
 from swarmnode.market.guardians.store import load_guards
 from swarmnode.market.logbook import STREAMS, LogBook
+from swarmnode.tasks.choices import JobSignal
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.keys import task_id_of
 from swarmnode.tasks.ledger import TaskChanged, TaskForgotten
 from swarmnode.tasks.lifecycle import TASK_ENDS, TaskState
-from swarmnode.tasks.messages import AskFiles, FilesTold
+from swarmnode.tasks.messages import AskFiles, FilesTold, GiveSignal, SignalGiven
 from swarmnode.tasks.patient_writer import PatientWriter
 from swarmnode.tasks.records import TaskRecord
 from swarmnode.tasks.spec import PriorityClass, TaskSpec
@@ -52,6 +53,8 @@ from swarmnode.tasks.store import (
 _NOT_THE_OWNER: Final = (
     "class owner is for the person in this machine's certificate: submit without it"
 )
+SIGNAL_TIMEOUT_S: Final = 5.0
+"""Whoever presses Ctrl-C waits for it."""
 TASKS_UNWRITABLE: Final = "the disk is full: tasks stand still here until there is room"
 
 
@@ -229,6 +232,23 @@ class BuyerService:
             timeout_s=STORE_FILES_S,
         )
         return told
+
+    async def signal(self, task: TaskId, signal: JobSignal) -> None:
+        """Have the programs of a task that runs hear a signal.
+
+        Raises TaskUnknownError, TaskNotRunningError, PeerUnreachableError, CallTimeoutError,
+        RemoteRefusalError (it has just ended).
+        """
+        record = self.task(task).record
+        if record.state is not TaskState.RUNNING:
+            raise TaskNotRunningError(f"{task} is {record.state}: only what runs hears a signal")
+        await self._mesh.rpc.call(
+            record.provider,
+            GiveSignal(task, record.fence, signal.value),
+            SignalGiven,
+            traffic_class=TrafficClass.INTERACTIVE,
+            timeout_s=SIGNAL_TIMEOUT_S,
+        )
 
     async def forget(self, task: TaskId) -> None:
         """Forget a task that has ended, with its logs; harmless for any other. StoreFullError."""

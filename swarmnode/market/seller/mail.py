@@ -3,6 +3,8 @@
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+import trio
+
 from p2p.errors import RefusalError, WireError
 from p2p.identity.caller import Caller
 from p2p.ids import PeerId
@@ -23,6 +25,7 @@ from swarmnode.market.messages import (
 )
 from swarmnode.market.seller import events as e
 from swarmnode.market.seller.jobs import Jobs
+from swarmnode.tasks.choices import JobSignal
 from swarmnode.tasks.keys import task_id_of
 from swarmnode.tasks.lifecycle import JobState
 from swarmnode.tasks.messages import (
@@ -31,12 +34,14 @@ from swarmnode.tasks.messages import (
     AskFiles,
     CancelJob,
     FilesTold,
+    GiveSignal,
     Query,
     ReceiptTerms,
     Renew,
     Result,
     ResultReceipt,
     ResultTerms,
+    SignalGiven,
 )
 from swarmnode.tasks.records import JobRecord
 
@@ -53,6 +58,7 @@ class BuyerMail:
         post: Callable[[e.Event], None],
         is_full: Callable[[], bool],
         files_of: Callable[[JobRecord], Awaitable[FilesTold]],
+        signal: Callable[[JobRecord, JobSignal], bool],
         keep_s: float,
     ) -> None:
         """`post` hands the core an event; `is_full`: nothing is taken on; `files_of` stores what a
@@ -60,6 +66,7 @@ class BuyerMail:
         self._rpc, self._signer, self._network = mesh.rpc, mesh.signer, mesh.network
         self._wall_ms, self._jobs, self._post = mesh.wall_ms, jobs, post
         self._is_full, self._files_of, self._keep_s = is_full, files_of, keep_s
+        self._signal = signal
         self._listen()
 
     def _listen(self) -> None:
@@ -73,6 +80,7 @@ class BuyerMail:
         rpc.listen(Query, self._on_job_message)
         rpc.listen(CancelJob, self._on_job_message)
         rpc.serve(AskFiles, self._on_ask_files)
+        rpc.serve(GiveSignal, self._on_give_signal)
 
     def send_result(self, record: JobRecord) -> None:
         """To whoever acts for the task, of a job that has ended."""
@@ -127,10 +135,24 @@ class BuyerMail:
     async def _on_ask_files(
         self, caller: Caller, asked: AskFiles, _body: bytes
     ) -> tuple[FilesTold, bytes]:
+        return await self._files_of(self._running(caller, asked)), b""
+
+    async def _on_give_signal(
+        self, caller: Caller, asked: GiveSignal, _body: bytes
+    ) -> tuple[SignalGiven, bytes]:
+        await trio.lowlevel.checkpoint()
+        record = self._running(caller, asked)
+        known = asked.signal in JobSignal.__members__
+        if not known or not self._signal(record, JobSignal(asked.signal)):
+            raise RefusalError("unknown", "no such signal, or the attempt has just ended")
+        return SignalGiven(), b""
+
+    def _running(self, caller: Caller, asked: AskFiles | GiveSignal) -> JobRecord:
+        """The job of an attempt that the caller acts for. Raises RefusalError."""
         record = self._jobs.find(asked.task, asked.fence)
         if record is None or record.buyer != caller.peer or record.state is not JobState.RUNNING:
             raise RefusalError("unknown", "that attempt does not run here")
-        return await self._files_of(record), b""
+        return record
 
     def _opened(
         self, peer: PeerId, domain: str, kind: type[RecordT], sealed: Signed

@@ -15,6 +15,7 @@ from swarmnode.market.run.outputs import let_go, snapshot
 from swarmnode.market.run.runner import JobRunner
 from swarmnode.market.seller.events import Settle
 from swarmnode.market.seller.premises import Premises
+from swarmnode.tasks.choices import JobSignal
 from swarmnode.tasks.messages import FilesTold
 from swarmnode.tasks.records import FAULT, FAULT_WORDS, JobRecord
 
@@ -77,6 +78,13 @@ class RunningJobs:
         finally:
             self._stores_files_of.discard(record.job)
         raise RefusalError(FAULT, FAULT_WORDS)
+
+    def signal(self, record: JobRecord, signal: JobSignal) -> bool:
+        """Have its programs hear it; False when none lives any more."""
+        try:
+            return self._executor.signal(JobId(record.job), signal)
+        except JobUnknownError:
+            return False
 
     async def _clear(self, settled: Settle) -> None:
         record = settled.record

@@ -71,6 +71,7 @@ class SellerService:
             post=self._post,
             is_full=lambda: self._pen.is_waiting,
             files_of=self._running.files_of,
+            signal=self._running.signal,
             keep_s=terms.result_keep_s,
         )
 

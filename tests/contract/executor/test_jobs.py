@@ -8,7 +8,7 @@ from swarmnode.errors import (
     JobRunningError,
     JobUnknownError,
 )
-from swarmnode.executor.port import JobId
+from swarmnode.executor.port import JobId, JobSignal
 from tests.executor_lab import JOB, Machine, pieces, start
 from tests.job_lab import MIB, run_job, spec
 
@@ -93,6 +93,18 @@ async def test_a_job_that_ignores_sigterm_is_killed_after_the_grace(machine: Mac
         ended = await executor.stop(JOB, 0.3)
         await executor.forget(JOB)
     assert (ended.reason, ended.code) == ("killed", 137)
+
+
+async def test_a_signal_reaches_the_program_and_none_that_has_ended(machine: Machine) -> None:
+    async with machine.node() as executor:
+        await start(executor, spec("t.1", *machine.argv("sleep 60")))
+        assert executor.signal(JOB, JobSignal.INT)
+        ended = await executor.wait(JOB)
+        assert not executor.signal(JOB, JobSignal.INT)
+        await executor.forget(JOB)
+        with pytest.raises(JobUnknownError):
+            executor.signal(JOB, JobSignal.INT)
+    assert (ended.code, ended.reason) == (130, "signal")
 
 
 async def test_a_log_is_followed_by_offset_to_its_end(machine: Machine) -> None:

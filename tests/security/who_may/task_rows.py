@@ -52,6 +52,7 @@ from swarmnode.tasks.messages import (
     CancelJob,
     Checkpointed,
     FilesTold,
+    GiveSignal,
     LogTaken,
     Phase,
     PreemptNotice,
@@ -62,6 +63,7 @@ from swarmnode.tasks.messages import (
     Result,
     ResultReceipt,
     ResultTerms,
+    SignalGiven,
     State,
 )
 from swarmnode.tasks.records import Outcome, TaskRecord
@@ -215,6 +217,12 @@ async def cancelling_by_an_order_that_somebody_else_signed(scene: Scene) -> obje
 @row("stale")
 async def log_of_anothers_task(scene: Scene) -> object:
     return await scene.ask(PushLog(scene.task, scene.fence, "stdout", 0), LogTaken, b"lies")
+
+
+@row("unknown")
+async def signal_to_anothers_task(scene: Scene) -> object:
+    asked = GiveSignal(scene.task, scene.fence, "INT")
+    return await scene.ask(asked, SignalGiven, to=scene.provider)
 
 
 @row("unknown")

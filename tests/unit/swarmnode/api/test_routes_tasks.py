@@ -16,6 +16,7 @@ from swarmnode.api.routes.paths import all_routes
 from swarmnode.market.buyer.own_machines.hand_over import RemovedElsewhere
 from swarmnode.market.explain import TaskView
 from swarmnode.tasks.checkpoint import StoredFile
+from swarmnode.tasks.choices import JobSignal
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.records import Outcome, TaskRecord, Usage
@@ -190,6 +191,20 @@ async def test_cancel_ends_a_task_and_may_be_repeated() -> None:
     for method, path in (("POST", "/api/v1/tasks/t1/cancel"), ("DELETE", "/api/v1/tasks/t1")):
         found = await call(app, method, path)
         assert (found.status, found.json()["state"]) == (200, "cancelled")
+
+
+@simulated
+async def test_a_signal_is_given_to_a_task_that_runs_and_refused_for_any_other() -> None:
+    node, app = await with_hello()
+    path = "/api/v1/tasks/t1/signal"
+    given = await call(app, "POST", path, {"signal": "USR1"})
+    assert (given.status, given.json()) == (200, {"task": "t1", "signal": "USR1"})
+    assert node.market.buyer.signals == [(TaskId("t1"), JobSignal.USR1)]
+    wrong = await call(app, "POST", path, {"signal": "KILL"})
+    assert (wrong.status, wrong.json()["code"]) == (400, "bad_request")
+    await call(app, "POST", "/api/v1/tasks/t1/cancel")
+    late = await call(app, "POST", path, {"signal": "INT"})
+    assert (late.status, late.json()["code"]) == (409, "task_not_running")
 
 
 @simulated

@@ -12,9 +12,11 @@ import trio
 from storage.manifests.capability import text_of_cap
 from swarmnode.cli.main import run
 from swarmnode.cli.task import get as task_get
+from swarmnode.cli.task import many
 from swarmnode.market.buyer.own_machines.hand_over import RemovedElsewhere
 from swarmnode.market.explain import TaskView
 from swarmnode.tasks.checkpoint import CheckpointRecord, OlderStep, StoredFile
+from swarmnode.tasks.choices import JobSignal
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.records import Outcome, TaskRecord
@@ -90,6 +92,21 @@ def test_wait_for_several_ends_with_the_first_bad_code_and_names_the_unknown(
     said = capfd.readouterr()
     assert "nope: no task 'nope'" in said.err
     assert "failed" in said.out
+
+
+def test_a_signal_goes_to_all_that_run_and_to_no_other(
+    node: ServedNode, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert tuple(JobSignal) == many.SIGNALS
+    submit("a", "b", "c")
+    finish(node, T2)
+    capfd.readouterr()
+    assert run(["task", "signal", "a", "b", "c", "-s", "usr1"]) == 75
+    said = capfd.readouterr()
+    assert "b: the task does not run: t2 has ended" in said.err
+    given = node.node.market.buyer.signals
+    assert given == [(T1, JobSignal.USR1), (TaskId("t3"), JobSignal.USR1)]
+    assert run(["task", "signal", "a", "-s", "KILL"]) == 2
 
 
 def test_cancel_goes_through_all_and_says_which_could_not_be(

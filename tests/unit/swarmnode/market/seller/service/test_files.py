@@ -9,7 +9,15 @@ from p2p.ids import TrafficClass
 from swarmnode.executor.fake.executor import FakeExecutor
 from swarmnode.executor.fake.programs import Process, Run
 from swarmnode.tasks.checkpoint import StoredFile
-from swarmnode.tasks.messages import AskFiles, CancelJob, FilesTold, Phase, State
+from swarmnode.tasks.messages import (
+    AskFiles,
+    CancelJob,
+    FilesTold,
+    GiveSignal,
+    Phase,
+    SignalGiven,
+    State,
+)
 from swarmnode.tree.format import EntryKind, TreeEntry, write_index
 from swarmnode.tree.unpack import IndexReader
 from testnet.sim.seeded import simulated
@@ -135,6 +143,26 @@ async def test_what_a_running_job_has_made_is_stored_when_its_buyer_asks() -> No
         await until(lambda: not lab.job_ids())
         assert len(lab.pool.objects) == 1  # what was asked for in between is gone
         assert await lab.bytes_of(left) == b"so far"
+
+
+@simulated
+async def test_a_signal_reaches_the_job_of_who_acts_for_it_alone() -> None:
+    lab = SellerLab(executor=FakeExecutor(programs={"endless": endless}))
+    async with lab.running() as alice:
+        await alice.award(task("endless"), TASK)
+        await alice.until(State, lambda state: state.phase is Phase.RUNNING)
+        for wrong in (GiveSignal(TASK, 2, "INT"), GiveSignal(TASK, 1, "KILL")):
+            with pytest.raises(RemoteRefusalError):
+                await give_signal(alice, wrong)
+        await give_signal(alice, GiveSignal(TASK, 1, "INT"))
+        outcome = (await alice.result(TASK)).outcome
+        assert (outcome.status, outcome.reason, outcome.exit_code) == ("failed", "signal", 130)
+
+
+async def give_signal(alice: Alice, asked: GiveSignal) -> None:
+    await alice.rpc.call(
+        BOB, asked, SignalGiven, traffic_class=TrafficClass.INTERACTIVE, timeout_s=5.0
+    )
 
 
 async def ask_files(alice: Alice, asked: AskFiles) -> tuple[FilesTold, bytes]:
