@@ -96,6 +96,22 @@ def test_a_task_brings_nothing_into_a_repository(node: LocalNode, project: Path)
     assert ".git was made by the task, and is not brought" in said
 
 
+def test_what_follows_the_command_is_the_commands(node: LocalNode, project: Path) -> None:
+    script = "import sys; print(sys.argv[1:])"
+    out, _ = run(node, project, "python3", "-c", script, "--out", "x", "--help")
+    assert out == "['--out', 'x', '--help']\n"
+
+
+def test_a_module_that_lacks_gets_the_line_that_helps(node: LocalNode, project: Path) -> None:
+    _, said = run(node, project, "python3", "-c", "import no_such_thing", code=1)
+    assert "the machine's own Python has no no_such_thing: name an environment" in said
+    (project / "src" / "mine").mkdir()
+    (project / "src" / "mine" / "__init__.py").write_text("")
+    _, said = run(node, project, "python3", "-c", "import mine", code=1)
+    assert "mine lies in src/: --set PYTHONPATH=src" in said
+    run(node, project, "--set", "PYTHONPATH=src", "python3", "-c", "import mine")
+
+
 def test_a_dry_run_says_what_would_be_sent_and_where_it_would_go(
     node: LocalNode, project: Path
 ) -> None:
@@ -111,6 +127,11 @@ def test_a_dry_run_says_what_would_be_sent_and_where_it_would_go(
         (("--gpu", "1"), "give a COMMAND after --"),
         (("--profile", "test", "--", "true"), "are options of up"),
         (("--epochs", "3"), "Options of COMMAND itself go behind --"),
+        (("--", "python3", "src/trian.py"), "did you mean src/train.py?"),
+        (("--", "python3", "-u", "-W", "ignore", "trian.py"), "no file trian.py in"),
+        (("--", "python3", ".venv/big"), ".venv/big does not go along: git ignores it, or"),
+        (("--", "src/train.py"), "src/train.py may not be run: chmod +x src/train.py"),
+        (("--", "./missing.sh"), "no file ./missing.sh in"),
     ],
 )
 def test_what_is_typed_wrongly_is_said_with_the_remedy(

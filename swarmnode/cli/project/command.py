@@ -11,6 +11,7 @@ from swarmnode.cli import exits
 from swarmnode.cli.client import Client, Document
 from swarmnode.cli.nouns.up import node_options, start
 from swarmnode.cli.output import output_option
+from swarmnode.cli.project.hints import of_failure, refuse_missing
 from swarmnode.cli.project.sending import Sending, looked_at, project_here
 from swarmnode.cli.talk import node, wait_option
 from swarmnode.cli.task import follow as task_follow
@@ -33,7 +34,7 @@ _INTO: Final = ("sh", "-c", 'cd -- "$0" && exec "$@"')
 """Starts what follows in a folder of the work folder."""
 
 
-@click.command(cls=CommandBehind)
+@click.command(cls=CommandBehind, context_settings={"allow_interspersed_args": False})
 @click.argument("argv", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND...]")
 @click.option(
     "--all-files", is_flag=True, help="Also what git ignores; .swarmignore still leaves out."
@@ -81,6 +82,8 @@ def _send(
     wanted = task_inputs.read(inputs)
     task_inputs.check(spec, wanted)
     sending = looked_at(project.root, takes_all=all_files)
+    if argv and not wanted:
+        refuse_missing(argv, project.root, project.within, sending.names())
     with node(wait_s) as client:
         if dry_run:
             return _show(sending, client, spec, fmt)
@@ -124,6 +127,10 @@ def _stay(client: Client, spec: Document, sending: Sending, fmt: str, *, is_as_l
     task = post(client, "", spec)["task"]
     stayed = stay_with(client, task, fmt, cancel_on_interrupt=True, is_as_local=is_as_local)
     detail = stayed.detail
+    if stayed.code and (
+        words := of_failure(stayed.last_words, sending.names(), spec.get("env", ""))
+    ):
+        task_follow.say(words)
     if detail is None or not detail["outputs"]:
         return stayed.code
     landed = Bringer(sending.root, sending.choice.found).bring(client, detail)

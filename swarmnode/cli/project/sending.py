@@ -16,6 +16,8 @@ from swarmnode.cli.talk import human_bytes
 if TYPE_CHECKING:
     from swarmnode.project.choice import Chosen
     from swarmnode.project.root import Project
+    from swarmnode.tree.names import Parts
+    from swarmnode.tree.scan import Found
 
 NAMED: Final = 4
 """Of what is left out, so many are named in the line before a run."""
@@ -66,6 +68,10 @@ class Sending:
             return line
         more = f" and {len(left) - NAMED} more (--dry-run names all)" if len(left) > NAMED else ""
         return f"{line}; left out: {', '.join(left[:NAMED])}{more}"
+
+    def names(self) -> "dict[Parts, Found]":
+        """Everything that goes along, by its place."""
+        return {name.parts: name for name in self.choice.found}
 
     def left_out(self) -> list[str]:
         """Every name that does not go along, folders by their own."""

@@ -17,6 +17,8 @@ Sink = Callable[[bytes], None]
 
 READER_EVERY_S: Final = 0.2
 """How often we look whether anybody still reads us: also while a task prints nothing."""
+TAIL_BYTES: Final = 4096
+"""Of a program's stderr: the end of a traceback."""
 LINE_BYTES_MAX: Final = 1024 * 1024
 """A longer line is printed in pieces: programs that draw with `\\r` never end theirs."""
 
@@ -72,6 +74,20 @@ class Copier:
 def to_our_own() -> dict[str, Sink]:
     """stdout to stdout, stderr to stderr."""
     return {stream: _writer(fd) for stream, fd in STREAMS.items()}
+
+
+class Tail:
+    """The last of what went to a sink, for who wants to know how it ended."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self.last = b""
+        """TAIL_BYTES at most."""
+
+    def take(self, piece: bytes) -> None:
+        """On to the sink, and kept."""
+        self._sink(piece)
+        self.last = (self.last + piece)[-TAIL_BYTES:]
 
 
 def to_stdout(stream: str) -> dict[str, Sink]:

@@ -1,6 +1,7 @@
 """From a specification to a task that is handed in, and to its end while somebody stays with it."""
 
 import sys
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -66,6 +67,8 @@ class Stayed:
     code: int
     detail: Document | None = None
     """The task at its end; None when we left before."""
+    last_words: bytes = b""
+    """The end of its stderr, where that was copied."""
 
 
 def stay_with(
@@ -81,8 +84,11 @@ def stay_with(
         task_follow.say(f"task {made}")
         if not machines.has_others:
             say_if_out(client)
+        sinks = task_logs.to_our_own()
+        tail = task_logs.Tail(sinks["stderr"])
+        sinks["stderr"] = tail.take
         with passed_on(client, made) if is_as_local else nullcontext():
-            detail = _until_its_end(client, made, watcher, copies=fmt == "table")
+            detail = _until_its_end(client, made, watcher, sinks if fmt == "table" else None)
     except KeyboardInterrupt:
         _leave(client, made, cancels=cancel_on_interrupt)
         return Stayed(exits.INTERRUPTED)
@@ -96,16 +102,16 @@ def stay_with(
     for words in (task_logs.rest_of(client, detail), task_follow.ending_of(detail)):
         if words:
             task_follow.say(words)
-    return Stayed(task_follow.exit_code_of(detail), detail)
+    return Stayed(task_follow.exit_code_of(detail), detail, tail.last)
 
 
 def _until_its_end(
-    client: Client, made: str, watcher: "Watcher", *, copies: bool
+    client: Client, made: str, watcher: "Watcher", sinks: Mapping[str, task_logs.Sink] | None
 ) -> Document | None:
     """The task; None when what it printed was to be copied and nobody reads that any more."""
-    if not copies:
+    if sinks is None:
         return task_follow.wait_for(client, made, None, watcher.tell)
-    copier = task_logs.Copier(client, made, task_logs.to_our_own(), follow=True)
+    copier = task_logs.Copier(client, made, sinks, follow=True)
     ended = task_follow.wait_for(client, made, None, watcher.tell, task_logs.reader_is_gone)
     if not copier.finish():
         return None

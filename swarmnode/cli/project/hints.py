@@ -1,0 +1,105 @@
+"""The line that helps: where a command cannot run as it was typed, and where a module lacked."""
+
+import difflib
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from swarmnode.cli import exits
+from swarmnode.cli.files import folders
+
+if TYPE_CHECKING:
+    from swarmnode.tree.names import Parts
+    from swarmnode.tree.scan import Found
+
+_PYTHON: Final = re.compile(r"(?:.*/)?(?:python|pypy)[0-9.]*")
+_WITH_VALUE: Final = frozenset({"-W", "-X", "--check-hash-based-pycs"})
+_NO_MODULE: Final = re.compile(r"ModuleNotFoundError: No module named '([^'.]+)")
+
+
+def refuse_missing(
+    argv: Sequence[str], root: Path, within: "Parts", sent: "Mapping[Parts, Found]"
+) -> None:
+    """A script or program of the project that will not be there. Raises CliError.
+
+    For commands that get nothing but the project: other inputs may bring what is named.
+    """
+    if "/" not in argv[0] and (found := _sent(argv[0], within, sent)) is not None:
+        _refuse_bare(argv[0], found)
+        return
+    script = _script_of(argv)
+    if script is None or os.path.isabs(script):
+        return
+    found = _sent(script, within, sent)
+    if found is None:
+        raise exits.CliError(_lacking(script, root, within, sent), exits.USAGE)
+    if script == argv[0] and not found.target and not found.mode & 0o111:
+        raise exits.CliError(f"{script} may not be run: chmod +x {script}", exits.USAGE)
+
+
+def _refuse_bare(name: str, found: "Found") -> None:
+    """A file of the project as the command: programs are looked for elsewhere."""
+    if name.endswith(".py"):
+        raise exits.CliError(f"{name} is no program: swarm run -- python3 {name}", exits.USAGE)
+    if found.mode & 0o111:
+        raise exits.CliError(f"{name} lies here: swarm run -- ./{name}", exits.USAGE)
+
+
+def _script_of(argv: Sequence[str]) -> str | None:
+    """The file of the project that is to be run, if it is one."""
+    if "/" in argv[0] and not _PYTHON.fullmatch(argv[0]):
+        return argv[0]
+    if not _PYTHON.fullmatch(argv[0]):
+        return None
+    rest = iter(argv[1:])
+    for word in rest:
+        if word in _WITH_VALUE:
+            next(rest, None)
+        elif word in ("-", "--") or re.match(r"-[A-Za-z]*[mc]", word):
+            return None
+        elif not word.startswith("-"):
+            return word
+    return None
+
+
+def _sent(name: str, within: "Parts", sent: "Mapping[Parts, Found]") -> "Found | None":
+    """What is sent under that name, as seen from the folder in which the command begins."""
+    parts = list(within)
+    for part in os.fsencode(name).split(b"/"):
+        if part == b".." and parts:
+            parts.pop()
+        elif part not in (b"", b".", b".."):
+            parts.append(part)
+    return sent.get(tuple(parts))
+
+
+def _lacking(name: str, root: Path, within: "Parts", sent: "Mapping[Parts, Found]") -> str:
+    here = root.joinpath(*map(os.fsdecode, within))
+    if os.path.lexists(here / name):
+        return (
+            f"{name} does not go along: git ignores it, or .swarmignore does (a line !{name} in "
+            ".swarmignore brings it)"
+        )
+    depth = len(within)
+    names = [os.fsdecode(b"/".join(parts[depth:])) for parts in sent if parts[:depth] == within]
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f": did you mean {folders.shown(near[0])}?" if near else ""
+    return f"no file {name} in {folders.shown(here)}{hint}"
+
+
+def of_failure(stderr: bytes, sent: "Mapping[Parts, Found]", env: str) -> str:
+    """What a failed program's last words ask for; empty: nothing that we know."""
+    found = _NO_MODULE.search(stderr.decode("utf-8", "replace"))
+    if found is None:
+        return ""
+    module = found[1]
+    names = (os.fsencode(module), os.fsencode(f"{module}.py"))
+    places = [parts[:-1] for parts in sent if len(parts) > 1 and parts[-1] in names]
+    if places:
+        shortest = min(places, key=len)
+        place = os.fsdecode(b"/".join(shortest))
+        return f"{module} lies in {place}/: --set PYTHONPATH={place}"
+    where = f"environment {env}" if env else "the machine's own Python"
+    return f"{where} has no {module}: name an environment that has it (--env NAME)"
