@@ -69,9 +69,24 @@ def _login_of(uid: int) -> str:
     return login_of(uid)
 
 
+_NODE_OPTIONS: Final = (b"--profile", b"--listen", b"--api-tcp", b"--log-level")
+
+
 def _is_node(words: list[bytes]) -> bool:
     names = [os.path.basename(word) for word in words]
     if b"swarmnode.daemon" in words:
         return True
     programs = [at for at, name in enumerate(names[:2]) if name in (b"swarmnode", b"swarm")]
-    return any(words[at + 1 : at + 2] == [b"run"] for at in programs)
+    rest = [words[at + 1 :] for at in programs]
+    return any(is_up(given) for given in rest)
+
+
+def is_up(words: list[bytes]) -> bool:
+    """Whether that command line starts a node; `run` with a command of its own is a task."""
+    if not words or words[0] not in (b"up", b"run"):
+        return False
+    options = iter(words[1:])
+    return words[0] == b"up" or all(
+        word.startswith(_NODE_OPTIONS) and (b"=" in word or next(options, b"") is not None)
+        for word in options
+    )

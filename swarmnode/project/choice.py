@@ -50,10 +50,10 @@ def choose(root: Path, environ: Mapping[str, str], *, takes_all: bool = False) -
         _ignored(root), None if takes_all else _listed(root, environ), takes_all=takes_all
     )
     looked = scan(str(root), entries_max=PROJECT_NAMES_SEEN_MAX, choosing=rules)
-    passed_over = tuple(parts for parts in looked.passed_over if parts[-1] not in NEVER)
-    choice = Chosen(looked.found, passed_over, looked.left_out)
+    found = _without_skeletons(looked.found, rules)
+    choice = Chosen(found, _folded(looked.passed_over, found), looked.left_out)
     _check_size(choice)
-    if passed_over and not choice.files:
+    if choice.passed_over and not choice.files:
         raise ProjectError(
             f"nothing in {text_of(bytes(root))} goes along: git ignores all of it, or "
             f"{IGNORE_FILE} does (--all-files sends it)"
@@ -61,12 +61,42 @@ def choose(root: Path, environ: Mapping[str, str], *, takes_all: bool = False) -
     return choice
 
 
+def _without_skeletons(found: Sequence[Found], rules: Rules) -> tuple[Found, ...]:
+    """Without folders in which nothing goes along, unless they do so by themselves."""
+    files = (name.parts for name in found if name.kind is not EntryKind.FOLDER)
+    above = {parts[:depth] for parts in files for depth in range(len(parts))}
+    return tuple(
+        name
+        for name in found
+        if name.kind is not EntryKind.FOLDER
+        or not name.parts
+        or name.parts in above
+        or rules.keeps_empty(name.parts)
+    )
+
+
+def _folded(passed_over: Sequence[Parts], found: Sequence[Found]) -> tuple[Parts, ...]:
+    """Each by the highest folder of which nothing goes along; without histories."""
+    kept = {name.parts for name in found}
+    tops: dict[Parts, None] = {}
+    for parts in passed_over:
+        above = (parts[:depth] for depth in range(1, len(parts)))
+        top = next((folder for folder in above if folder not in kept), parts)
+        if not any(part in NEVER for part in top):
+            tops[top] = None
+    return tuple(tops)
+
+
 def _ignored(root: Path) -> Sequence[str]:
+    file = root / IGNORE_FILE
+    if file.exists() and not file.is_file():
+        raise ProjectError(f"{IGNORE_FILE} is no file")
     try:
-        text = (root / IGNORE_FILE).read_bytes()
+        text = file.read_bytes()
     except FileNotFoundError:
         return ()
-    return text.decode("utf-8", "surrogateescape").splitlines()
+    lines = text.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    return [line.removesuffix(b"\r").decode("utf-8", "surrogateescape") for line in lines]
 
 
 def _listed(root: Path, environ: Mapping[str, str]) -> Listing | None:

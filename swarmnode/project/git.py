@@ -6,7 +6,7 @@ Asked of git itself, so that every rule it knows holds: those of all folders, of
 
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +21,21 @@ _LIST: Final = ("git", "-c", "core.fsmonitor=false", "ls-files", "-z", "--exclud
 _NAMES: Final = ("--cached", "--others")
 _NEW: Final = ("--others", "--directory")
 """Folders of which nothing is tracked end with a slash, empty ones as well."""
+_IGNORED: Final = ("--others", "--ignored", "--directory")
+_MISLEADING: Final = frozenset(
+    {
+        *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR"),
+        *("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE"),
+        *("GIT_IMPLICIT_WORK_TREE", "GIT_SHALLOW_FILE", "GIT_CEILING_DIRECTORIES"),
+    }
+)
+"""Of a hook or script that is about another repository; what configures git stays."""
+_HARMLESS: Final = {
+    "GIT_ALLOW_PROTOCOL": "none",  # a partial clone would fetch what it lacks, by its own commands
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_TERMINAL_PROMPT": "0",
+}
 
 
 def is_in_git(folder: Path) -> bool:
@@ -33,22 +48,31 @@ def listed(folder: Path, environ: Mapping[str, str]) -> Listing:
 
     Raises ProjectError, which says what git said.
     """
-    clean = {name: value for name, value in environ.items() if not name.startswith("GIT_")}
-    names: set[Parts] = set()
-    new_folders: set[Parts] = set()
+    clean = {name: value for name, value in environ.items() if name not in _MISLEADING}
+    clean.update(_HARMLESS)
+    names, new, ignored = set[Parts](), set[Parts](), set[Parts]()
     bases: list[Parts] = [()]
-    while bases:
-        base = bases.pop()
+    for base in bases:  # it grows meanwhile
         place = _at(folder, base)
-        for name in _asked(place, _NAMES, clean):
-            parts = (*base, *parts_of(name))
+        if base:  # what only looks like a repository must not stand for the one around it
+            clean["GIT_CEILING_DIRECTORIES"] = str(place.parent)
+        for parts in _beneath(base, _asked(place, _NAMES, clean)):
             if not _is_folder(_at(folder, parts)):
                 names.add(parts)
             elif (_at(folder, parts) / ".git").exists():  # a submodule, or one of its own
                 bases.append(parts)
-        new = (name for name in _asked(place, _NEW, clean) if name.endswith(b"/"))
-        new_folders.update((*base, *parts_of(name)) for name in new)
-    return Listing(frozenset(names), frozenset(new_folders))
+        new.update(_beneath(base, _folders(_asked(place, _NEW, clean))))
+        ignored.update(_beneath(base, _folders(_asked(place, _IGNORED, clean))))
+    return Listing(frozenset(names), frozenset(new - set(bases)), frozenset(ignored))
+
+
+def _folders(names: Iterable[bytes]) -> Iterator[bytes]:
+    return (name for name in names if name.endswith(b"/"))
+
+
+def _beneath(base: Parts, names: Iterable[bytes]) -> Iterator[Parts]:
+    """Of what git lists, with the folder it was asked in before it; never that folder itself."""
+    return ((*base, *parts) for name in names if (parts := parts_of(name)))
 
 
 def _at(folder: Path, parts: Parts) -> Path:
@@ -72,6 +96,8 @@ def _asked(folder: Path, what: Sequence[str], environ: Mapping[str, str]) -> lis
             check=False,
         )
     except FileNotFoundError as error:
+        if not folder.is_dir():
+            raise ProjectError(f"{shown} has just gone") from error
         raise ProjectError(
             f"{shown} is a git repository, and there is no git here to say what it ignores: "
             "install git, or send everything with --all-files"
@@ -82,5 +108,5 @@ def _asked(folder: Path, what: Sequence[str], environ: Mapping[str, str]) -> lis
         ) from error
     if done.returncode:
         words = " ".join(done.stderr.decode("utf-8", "replace").split())
-        raise ProjectError(f"git does not list {shown}: {words}")
+        raise ProjectError(f"git does not list {shown}: {words} (--all-files does not ask it)")
     return [name for name in done.stdout.split(b"\0") if name]

@@ -31,18 +31,16 @@ def landing_of(
     name: Parts,
     here: Callable[[Parts], FileMark | None],
     known: Mapping[Parts, FileMark],
-    suffix: bytes,
+    beside: Callable[[Parts, int], Parts],
 ) -> Landing:
     """`here`: what lies at a place now; `known`: what was sent, or brought before.
 
-    `suffix` ends the name of what lies beside: the task's own, so that two tasks do not meet.
+    `beside`: the n-th other name for a place: the task's own, so that two tasks do not meet.
     """
     now = here(name)
     if now is None or known.get(name) == now:
         return Landing(name, is_beside=False)
-    beside = (*name[:-1], name[-1] + suffix)
     number = 1
-    while here(beside) is not None and known.get(beside) != here(beside):
+    while (other := here(place := beside(name, number))) is not None and known.get(place) != other:
         number += 1
-        beside = (*name[:-1], name[-1] + suffix + b"-%d" % number)
-    return Landing(beside, is_beside=True)
+    return Landing(place, is_beside=True)

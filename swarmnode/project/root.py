@@ -21,6 +21,8 @@ class Project(msgspec.Struct, frozen=True):
     root: Path
     within: Parts
     """The folder we stand in, from the root; the program is started there."""
+    is_marked: bool
+    """Something there says that it is a project."""
     settings: dict[str, Any]
     """[tool.swarm] of its pyproject.toml: what a spec may say, as defaults."""
 
@@ -36,9 +38,10 @@ def project_of(folder: Path, home: Path) -> Project:
         raise ProjectError(
             f"{text_of(bytes(here))} is no project but holds your home folder: cd into the project"
         )
-    root = next((place for place in around if _is_marked(place)), here)
+    marked = next((place for place in around if _is_marked(place)), None)
+    root = marked or here
     within = tuple(part.encode("utf-8", "surrogateescape") for part in here.relative_to(root).parts)
-    return Project(root, within, settings_in(root / PROJECT_FILE))
+    return Project(root, within, marked is not None, settings_in(root / PROJECT_FILE))
 
 
 def _is_marked(folder: Path) -> bool:
@@ -48,7 +51,7 @@ def _is_marked(folder: Path) -> bool:
 def settings_in(file: Path) -> dict[str, Any]:
     """[tool.swarm] of a pyproject.toml, empty where there is none. Raises ProjectError."""
     try:
-        table = tomllib.loads(file.read_text())
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:

@@ -18,9 +18,9 @@ NEVER: Final = frozenset({b".git", b".hg", b".svn", b".jj", b".swarm"})
 USUAL: Final = (
     "__pycache__/",
     "*.py[cod]",
-    ".venv/",
-    "venv/",
-    "node_modules/",
+    ".venv",
+    "venv",
+    "node_modules",
     ".tox/",
     ".nox/",
     ".cache/",
@@ -39,6 +39,8 @@ class Listing(msgspec.Struct, frozen=True):
     names: frozenset[Parts]
     new_folders: frozenset[Parts]
     """Folders in which nothing is tracked and that are not ignored; they may be empty."""
+    ignored: frozenset[Parts] = frozenset()
+    """Folders that git ignores."""
 
 
 class Rules:
@@ -72,9 +74,16 @@ class Rules:
         own = self._own_word(parts, is_folder=True)
         if own is not None:
             return own
-        if self._brings_back or parts in self._above:
-            return True
-        is_new = self._listing is None or self._is_new(self._listing, parts)
+        return self._brings_back or parts in self._above or self._is_plain(parts)
+
+    def keeps_empty(self, parts: Parts) -> bool:
+        """Whether a folder goes along though nothing in it does: a program may count on it."""
+        own = self._own_word(parts, is_folder=True)
+        return self._is_plain(parts) if own is None else own
+
+    def _is_plain(self, parts: Parts) -> bool:
+        """Neither ignored by git nor left behind by a program."""
+        is_new = self._listing is None or _is_new(self._listing, parts)
         return is_new and not _is_named(self._usual, parts, is_folder=True)
 
     def takes(self, parts: Parts) -> bool:
@@ -88,15 +97,17 @@ class Rules:
             return parts in self._listing.names
         return not _is_named(self._usual, parts, is_folder=False)
 
-    @staticmethod
-    def _is_new(listing: Listing, parts: Parts) -> bool:
-        """A program may count on it, also when it is empty."""
-        return any(parts[:depth] in listing.new_folders for depth in range(1, len(parts) + 1))
-
     def _own_word(self, parts: Parts, *, is_folder: bool) -> bool | None:
         """What `.swarmignore` says of it; None: nothing."""
         said = self._own.check_file(_text(parts, is_folder=is_folder)).include
         return None if said is None else not said
+
+
+def _is_new(listing: Listing, parts: Parts) -> bool:
+    around = [parts[:depth] for depth in range(1, len(parts) + 1)]
+    return any(one in listing.new_folders for one in around) and not any(
+        one in listing.ignored for one in around
+    )
 
 
 def _spec_of(lines: Iterable[str]) -> GitIgnoreSpec:

@@ -158,7 +158,7 @@ class _Look:
             raise TreeRefusedError(f"{shown(parts)} cannot be read: {error.strerror}") from error
         if self._is_chosen(parts, info.st_mode):
             self._note(parts, info, target)
-        else:
+        elif len(self.passed_over) < self._entries_max:
             self.passed_over.append(parts)
 
     def _is_chosen(self, parts: Parts, mode: int) -> bool:
@@ -168,7 +168,8 @@ class _Look:
         return self._choosing.enters(parts) if is_folder else self._choosing.takes(parts)
 
     def _note(self, parts: Parts, info: os.stat_result, target: bytes) -> None:
-        if len(self.found) + len(self.left_out) >= self._entries_max:
+        seen = len(self.found) + len(self.left_out) + len(self.passed_over)
+        if seen >= self._entries_max:
             raise TreeRefusedError(
                 f"more than {self._entries_max} names: pack them into fewer files"
             )

@@ -65,7 +65,7 @@ def test_in_a_folder_of_the_project_it_begins_there_and_its_code_is_ours(
     node: LocalNode, project: Path
 ) -> None:
     here = project / "src"
-    words = ("--out", "src/results", "--", "python3", "train.py", "two", "3")
+    words = ("--out", "results", "--", "python3", "train.py", "two", "3")
     assert run(node, here, *words, code=3)[0] == "True ['two', '3']\n"
     assert (project / "src/results/model.txt").read_text() == "two"
 
@@ -84,8 +84,41 @@ def test_a_file_of_ours_that_changed_stays_and_the_result_lies_beside_it(
     assert (project / "results/model.txt").read_text() == "mine"
     (beside,) = (project / "results").glob("model.txt.*")
     assert beside.read_text() == "three"
-    assert f"results/{beside.name}: the file of yours has changed" in said
+    assert f"results/{beside.name}: what you have in its place is yours, and stays" in said
     assert not list((project / ".swarm").glob("*.part*"))
+
+
+def test_what_is_put_in_besides_comes_however_many_there_are(
+    node: LocalNode, project: Path, tmp_path: Path
+) -> None:
+    given = []
+    for number in range(40):
+        (tmp_path / f"g{number}").write_text(str(number))
+        given += ["--in", f"more/g{number}={tmp_path}/g{number}"]
+    out, _ = run(node, project, *given, "--", "sh", "-c", "ls more | wc -l; ls src")
+    assert out.split() == ["40", "train.py"]
+    _, said = run(node, project, "--in", f".={tmp_path}", "--", "true", code=2)
+    assert "the project itself is there" in said
+
+
+def test_what_is_typed_in_a_folder_of_the_project_means_that_folder(
+    node: LocalNode, project: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "set").write_text("data")
+    script = "cat set > made; echo up > ../up.txt"
+    words = ("--in", f"set={tmp_path}/set", "--out", "ma*", "--out", "../up.txt", "--")
+    run(node, project / "src", *words, "sh", "-c", script)
+    assert (project / "src/made").read_text() == "data"
+    assert (project / "up.txt").read_text() == "up\n"
+    (project / ".swarmignore").write_text("src/\n")
+    _, said = run(node, project / "src", "--", "true", code=2)
+    assert "src, where the command would begin, does not go along" in said
+
+
+def test_names_that_would_paint_the_terminal_do_not(node: LocalNode, project: Path) -> None:
+    (project / "\x1b[31m.pyc").write_text("x")
+    _, said = run(node, project, "--dry-run", "--", "true")
+    assert "\x1b" not in said
 
 
 def test_a_task_brings_nothing_into_a_repository(node: LocalNode, project: Path) -> None:
@@ -93,7 +126,7 @@ def test_a_task_brings_nothing_into_a_repository(node: LocalNode, project: Path)
     _, said = run(node, project, "--out", ".", "--", "sh", "-c", script, code=6)
     assert (project / "fine").read_text() == "good\n"
     assert not (project / ".git").exists()
-    assert ".git was made by the task, and is not brought" in said
+    assert ".git: is, or leads into, what a repository runs by itself" in said
 
 
 def test_what_follows_the_command_is_the_commands(node: LocalNode, project: Path) -> None:
@@ -165,7 +198,7 @@ def interrupted(node: LocalNode, project: Path, program: str, line: str) -> subp
     assert ours.stderr is not None
     assert f"{line}\n" in iter(ours.stdout.readline, "")
     ours.send_signal(signal.SIGINT)
-    assert any("has heard Ctrl-C" in said for said in iter(ours.stderr.readline, ""))
+    assert any("was told Ctrl-C" in said for said in iter(ours.stderr.readline, ""))
     return ours
 
 

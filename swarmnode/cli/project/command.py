@@ -10,8 +10,15 @@ import click
 from swarmnode.cli import exits
 from swarmnode.cli.client import Client, Document
 from swarmnode.cli.nouns.up import node_options, start
-from swarmnode.cli.output import output_option
+from swarmnode.cli.output import output_option, printable
 from swarmnode.cli.project.hints import of_failure, refuse_missing
+from swarmnode.cli.project.places import (
+    from_here,
+    name_of,
+    pattern_from_here,
+    refuse_second,
+    stand_in,
+)
 from swarmnode.cli.project.sending import Sending, looked_at, project_here
 from swarmnode.cli.talk import node, wait_option
 from swarmnode.cli.task import follow as task_follow
@@ -20,6 +27,7 @@ from swarmnode.cli.task.options import submit_options
 from swarmnode.cli.task.spec import merge_flags, read_spec
 from swarmnode.cli.task.submitting import (
     CommandBehind,
+    Stayed,
     leave_it,
     post,
     show_dry_run,
@@ -27,10 +35,11 @@ from swarmnode.cli.task.submitting import (
 )
 
 if TYPE_CHECKING:
+    from swarmnode.cli.project.results import Bringer
     from swarmnode.project.root import Project
 
 _NODE_FLAGS: Final = ("profile", "addresses", "api_tcp", "log_level")
-_INTO: Final = ("sh", "-c", 'cd -- "$0" && exec "$@"')
+_INTO: Final = ("sh", "-c", 'unset CDPATH; cd -- "./$0" && exec "$@"')
 """Starts what follows in a folder of the work folder."""
 
 
@@ -79,21 +88,26 @@ def _send(
 ) -> int:
     project = project_here()
     spec = _spec_of(project, spec_file, flags, argv)
-    wanted = task_inputs.read(inputs)
-    task_inputs.check(spec, wanted)
-    sending = looked_at(project.root, takes_all=all_files)
-    if argv and not wanted:
+    wanted = from_here(project, task_inputs.read(inputs))
+    refuse_second(spec)
+    task_inputs.check(spec, [*wanted, stand_in()])
+    sending = looked_at(project, takes_all=all_files)
+    if argv and not wanted and not spec.get("inputs"):
         refuse_missing(argv, project.root, project.within, sending.names())
+    bringer = _bringer(sending, spec) if not (dry_run or detach) else None
     with node(wait_s) as client:
         if dry_run:
             return _show(sending, client, spec, fmt)
         task_follow.say(sending.words())
-        stored = task_inputs.upload(wanted, client, is_kept=keep_inputs)
-        folder = task_inputs.put(client, project.root.name, sending.source, keep_inputs)
-        spec["inputs"] = {**(spec.get("inputs") or {}), **stored, task_inputs.WORK_FOLDER: folder}
+        folder = task_inputs.put(client, sending.name, sending.source, keep_inputs)
+        all_wanted = [*wanted, task_inputs.Input(task_inputs.WORK_FOLDER, cap=folder)]
+        stored = task_inputs.upload(all_wanted, client, is_kept=keep_inputs)
+        spec["inputs"] = {**(spec.get("inputs") or {}), **stored}
         if detach:
             return leave_it(client, spec, fmt)
-        return _stay(client, spec, sending, fmt, is_as_local=not cancel_on_interrupt)
+        stayed = _stay(client, spec, fmt, is_as_local=not cancel_on_interrupt)
+        _explain(stayed, sending, spec)
+        return _brought(client, stayed, bringer)
 
 
 def _refuse_without_command(flags: Mapping[str, Any]) -> None:
@@ -106,8 +120,9 @@ def _spec_of(
     project: "Project", file: Path | None, flags: Mapping[str, Any], argv: tuple[str, ...]
 ) -> Document:
     """[tool.swarm], then the file, then the flags. Raises CliError."""
-    spec: Document = {"name": project.root.name, **project.settings, **read_spec(file)}
-    merge_flags(spec, flags, argv)
+    spec: Document = {"name": name_of(project.root), **project.settings, **read_spec(file)}
+    outputs = tuple(pattern_from_here(project, pattern) for pattern in flags["outputs"])
+    merge_flags(spec, {**flags, "outputs": outputs}, argv)
     if project.within and isinstance(spec.get("run"), list):
         spec["run"] = [*_INTO, os.fsdecode(b"/".join(project.within)), *spec["run"]]
     return spec
@@ -117,24 +132,32 @@ def _show(sending: Sending, client: Client, spec: Document, fmt: str) -> int:
     """Where it would go, and what would be sent."""
     task_follow.say(sending.words().replace("sending", "would send", 1))
     for name in sending.left_out():
-        task_follow.say(f"  left out: {name}")
+        task_follow.say(printable(f"  left out: {name}"))
     return show_dry_run(client, spec, fmt)
 
 
-def _stay(client: Client, spec: Document, sending: Sending, fmt: str, *, is_as_local: bool) -> int:
+def _bringer(sending: Sending, spec: Document) -> "Bringer | None":
+    """Made before anything runs: where nothing could be brought, that is said now."""
     from swarmnode.cli.project.results import Bringer
 
+    return Bringer(sending.root, sending.choice.found) if spec.get("outputs") else None
+
+
+def _stay(client: Client, spec: Document, fmt: str, *, is_as_local: bool) -> Stayed:
     task = post(client, "", spec)["task"]
-    stayed = stay_with(client, task, fmt, cancel_on_interrupt=True, is_as_local=is_as_local)
-    detail = stayed.detail
-    if stayed.code and (
-        words := of_failure(stayed.last_words, sending.names(), spec.get("env", ""))
-    ):
+    return stay_with(client, task, fmt, cancel_on_interrupt=True, is_as_local=is_as_local)
+
+
+def _brought(client: Client, stayed: Stayed, bringer: "Bringer | None") -> int:
+    """Its own code if that is bad, else that of what could not be brought."""
+    code = exits.OK
+    if bringer is not None and stayed.detail is not None and stayed.detail["outputs"]:
+        code = bringer.bring(client, stayed.detail)
+    return stayed.code or code
+
+
+def _explain(stayed: Stayed, sending: Sending, spec: Document) -> None:
+    """What helps where a module lacked."""
+    words = of_failure(stayed.last_words, sending.names(), str(spec.get("env", "")))
+    if stayed.code and words:
         task_follow.say(words)
-    if detail is None or not detail["outputs"]:
-        return stayed.code
-    landed = Bringer(sending.root, sending.choice.found).bring(client, detail)
-    task_follow.say(f"{landed.files} files of its results are here")
-    for name in landed.beside:
-        task_follow.say(f"  {name}: the file of yours has changed since it was sent, and stays")
-    return stayed.code or landed.code or exits.OK

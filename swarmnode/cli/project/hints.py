@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from swarmnode.cli import exits
 from swarmnode.cli.files import folders
+from swarmnode.tree.format import EntryKind
 
 if TYPE_CHECKING:
     from swarmnode.tree.names import Parts
@@ -26,21 +27,26 @@ def refuse_missing(
 
     For commands that get nothing but the project: other inputs may bring what is named.
     """
+    _refuse_elsewhere(within, sent)
     if "/" not in argv[0] and (found := _sent(argv[0], within, sent)) is not None:
         _refuse_bare(argv[0], found)
         return
     script = _script_of(argv)
     if script is None or os.path.isabs(script):
         return
+    if _leads_by_link(script, within, sent):
+        return
     found = _sent(script, within, sent)
     if found is None:
         raise exits.CliError(_lacking(script, root, within, sent), exits.USAGE)
-    if script == argv[0] and not found.target and not found.mode & 0o111:
+    if script == argv[0] and found.kind is EntryKind.FILE and not found.mode & 0o111:
         raise exits.CliError(f"{script} may not be run: chmod +x {script}", exits.USAGE)
 
 
 def _refuse_bare(name: str, found: "Found") -> None:
     """A file of the project as the command: programs are looked for elsewhere."""
+    if found.kind is not EntryKind.FILE:
+        return  # `black .` in the folder of black itself
     if name.endswith(".py"):
         raise exits.CliError(f"{name} is no program: swarm run -- python3 {name}", exits.USAGE)
     if found.mode & 0o111:
@@ -62,6 +68,23 @@ def _script_of(argv: Sequence[str]) -> str | None:
         elif not word.startswith("-"):
             return word
     return None
+
+
+def _refuse_elsewhere(within: "Parts", sent: "Mapping[Parts, Found]") -> None:
+    if within and within not in sent:
+        where = os.fsdecode(b"/".join(within))
+        raise exits.CliError(
+            f"{where}, where the command would begin, does not go along: cd out of it, or bring it "
+            f"by a line !{where}/ in .swarmignore",
+            exits.USAGE,
+        )
+
+
+def _leads_by_link(name: str, within: "Parts", sent: "Mapping[Parts, Found]") -> bool:
+    """A folder on the way is a link: where that leads is not ours to say."""
+    parts = (*within, *os.fsencode(name).split(b"/"))
+    around = (sent.get(parts[:depth]) for depth in range(1, len(parts)))
+    return any(found is not None and found.kind is EntryKind.LINK for found in around)
 
 
 def _sent(name: str, within: "Parts", sent: "Mapping[Parts, Found]") -> "Found | None":

@@ -1,7 +1,7 @@
 """What goes along with a task: the project's folder as one object, stored once."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 from swarmnode.cli import exits
 from swarmnode.cli.client import Source
 from swarmnode.cli.files import folders
+from swarmnode.cli.output import printable
+from swarmnode.cli.project.places import name_of
 from swarmnode.cli.talk import human_bytes
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ def project_here() -> "Project":
     from swarmnode.project.root import project_of
 
     try:
-        return project_of(Path.cwd(), Path.home())
+        return project_of(Path.cwd(), Path(os.path.expanduser("~")))
     except ProjectError as error:
         raise exits.CliError(str(error), exits.USAGE) from error
     except OSError as error:
@@ -41,6 +43,7 @@ class Sending:
     """A project's folder on its way."""
 
     root: Path
+    is_project: bool
     choice: "Chosen"
 
     @contextmanager
@@ -48,11 +51,11 @@ class Sending:
         """Its bytes. Raises CliError before the first of them, and when something changes."""
         from swarmnode.errors import OutputUnsafeError
         from swarmnode.tree.pack import packed
-        from swarmnode.tree.scan import entries_of, inside_of
+        from swarmnode.tree.scan import entries_of
 
         where = folders.shown(self.root)
         try:
-            entries = entries_of(self.choice.found, (), inside=inside_of(os.fsencode(self.root)))
+            entries = entries_of(self.choice.found, (), inside=self._inside())
             pieces = packed(str(self.root), self.choice.found, entries)
             first = next(pieces)
         except OutputUnsafeError as error:
@@ -60,14 +63,33 @@ class Sending:
         whole = chain((first,), pieces)
         yield folders.Pieces(folders.local(whole, f"{where}: "), self.choice.size_bytes)
 
+    def _inside(self) -> "Callable[[bytes], bytes]":
+        """Absolute links into the project, by its own name or that under which we came here."""
+        from swarmnode.tree.scan import inside_of
+
+        names = [os.fsencode(self.root)]
+        came = Path(os.environ.get("PWD", ""))
+        for _ in range(len(came.parts)):
+            if came.is_absolute() and came.is_dir() and came.samefile(self.root):
+                names.append(os.fsencode(came))
+            came = came.parent
+        return inside_of(*names)
+
     def words(self) -> str:
         """What goes along and what does not, in one line."""
         size, left = human_bytes(self.choice.size_bytes), self.left_out()
-        line = f"sending {self.choice.files} files of {folders.shown(self.root)}, {size}"
-        if not left:
-            return line
-        more = f" and {len(left) - NAMED} more (--dry-run names all)" if len(left) > NAMED else ""
-        return f"{line}; left out: {', '.join(left[:NAMED])}{more}"
+        where = f"{folders.shown(self.root)}{'' if self.is_project else ' (no project, as it is)'}"
+        line = f"sending {self.choice.files} files of {where}, {size}"
+        if left:
+            more = len(left) - NAMED
+            rest = f" and {more} more (--dry-run names all)" if more > 0 else ""
+            line += f"; left out: {', '.join(left[:NAMED])}{rest}"
+        return printable(line)
+
+    @property
+    def name(self) -> str:
+        """What it is called in the pool."""
+        return name_of(self.root)
 
     def names(self) -> "dict[Parts, Found]":
         """Everything that goes along, by its place."""
@@ -81,14 +103,17 @@ class Sending:
         return [*ruled, *map(str, self.choice.specials)]
 
 
-def looked_at(root: Path, *, takes_all: bool) -> Sending:
+def looked_at(project: "Project", *, takes_all: bool) -> Sending:
     """What goes along of the project, as it lies there now. Raises CliError."""
     from swarmnode.errors import OutputUnsafeError, ProjectError
     from swarmnode.project.choice import choose
 
     try:
-        return Sending(root, choose(root, os.environ, takes_all=takes_all))
-    except (ProjectError, OutputUnsafeError) as error:
+        chosen = choose(project.root, os.environ, takes_all=takes_all)
+    except ProjectError as error:
         raise exits.CliError(str(error), exits.USAGE) from error
+    except OutputUnsafeError as error:
+        raise exits.CliError(f"{error} (a line in .swarmignore leaves it out)", 2) from error
     except OSError as error:
-        raise folders.cannot_read(Path(error.filename or root), error) from error
+        raise folders.cannot_read(Path(error.filename or project.root), error) from error
+    return Sending(project.root, project.is_marked, chosen)

@@ -112,7 +112,7 @@ def check(spec: Document, inputs: Sequence[Input]) -> None:
     from swarmnode.errors import SpecError
     from swarmnode.tasks.spec_load import spec_from_dict
 
-    stand_in = _some_cap()
+    stand_in = some_cap()
     places = {wanted.place: wanted.cap or stand_in for wanted in _apart(inputs)[0]}
     named = spec.get("inputs") or {}
     whole = {**spec, "inputs": {**named, **places}} if isinstance(named, Mapping) else spec
@@ -126,7 +126,7 @@ def check(spec: Document, inputs: Sequence[Input]) -> None:
                 pass
 
 
-def _some_cap() -> str:
+def some_cap() -> str:
     """Of no object: in the place of one that is still to be stored."""
     from storage.facade import ReadCap
     from storage.ids import Address, ObjectKey

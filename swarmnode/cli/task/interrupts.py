@@ -6,9 +6,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Final
 
 from swarmnode.cli.client import ApiError, Client, NodeUnreachableError
 from swarmnode.cli.task import follow as task_follow
+
+_UNHEARD: Final = frozenset({"task_not_running", "peer_refused", "no_such_path"})
+"""Problems that mean: it waits, it is just being brought there, or the node is an older one."""
+_UNKNOWN: Final = "whether the program was told Ctrl-C is not known; once more cancels the task"
 
 
 @contextmanager
@@ -22,22 +27,35 @@ def passed_on(client: Client, task: str) -> Iterator[None]:
         yield
         return
 
+    is_over = threading.Event()
+    sender = threading.Thread(target=_send, args=(client, task, is_over), daemon=True)
+
     def pass_on(_number: int, _frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        threading.Thread(target=_send, args=(client, task), daemon=True).start()
+        sender.start()
 
     signal.signal(signal.SIGINT, pass_on)
     try:
         yield
     finally:
+        is_over.set()
         signal.signal(signal.SIGINT, before)
 
 
-def _send(client: Client, task: str) -> None:
-    path = f"/api/v1/tasks/{task}/signal"
+def _send(client: Client, task: str, is_over: threading.Event) -> None:
+    """Where it is sure that no program hears it, the task itself is meant."""
     try:
-        client.call("POST", path, {"signal": "INT"})
-    except (ApiError, NodeUnreachableError, EOFError):
-        os.kill(os.getpid(), signal.SIGINT)  # nobody hears it: it is the task that must end
+        client.call("POST", f"/api/v1/tasks/{task}/signal", {"signal": "INT"})
+    except ApiError as error:
+        if not is_over.is_set() and error.code in _UNHEARD and not _has_ended(client, task):
+            os.kill(os.getpid(), signal.SIGINT)
+        elif error.code not in _UNHEARD:
+            task_follow.say(f"  {_UNKNOWN}: {error}")
+    except (NodeUnreachableError, EOFError) as error:
+        task_follow.say(f"  {_UNKNOWN}: {error}")
     else:
-        task_follow.say("  the program has heard Ctrl-C; once more cancels the task")
+        task_follow.say("  the program was told Ctrl-C; once more cancels the task")
+
+
+def _has_ended(client: Client, task: str) -> bool:
+    return client.get(f"/api/v1/tasks/{task}")["state"] in task_follow.ENDS

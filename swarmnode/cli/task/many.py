@@ -184,10 +184,18 @@ def _of_lab(text: str) -> str:
     return f"/api/v1/tasks/{text}"
 
 
+class SignalName(click.Choice[str]):
+    """With or without SIG, as kill takes it."""
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """As click's."""
+        return super().convert(value.upper().removeprefix("SIG"), param, ctx)
+
+
 @click.command("signal")
 @click.argument("task_ids", nargs=-1, required=True, metavar="TASK...")
 @click.option(
-    "--signal", "-s", "name", type=click.Choice(SIGNALS, case_sensitive=False), default="INT",
+    "--signal", "-s", "name", type=SignalName(SIGNALS, case_sensitive=False), default="INT",
     show_default=True, help="What its programs are to hear.",
 )  # fmt: skip
 @output_option

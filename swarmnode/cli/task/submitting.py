@@ -78,9 +78,9 @@ def stay_with(
 
     `is_as_local`: the first of those is its program's.
     """
-    machines = Machines.seen_by(client)
-    watcher = Watcher(machines)
     try:
+        machines = Machines.seen_by(client)
+        watcher = Watcher(machines)
         task_follow.say(f"task {made}")
         if not machines.has_others:
             say_if_out(client)

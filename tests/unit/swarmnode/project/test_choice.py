@@ -78,6 +78,44 @@ def test_submodules_and_repositories_within_go_along(tmp_path: Path) -> None:
 
 
 @needs_git
+def test_what_only_looks_like_a_repository_is_refused_and_ends_nothing(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    write(tmp_path, "a.py", "nest/x")
+    git(tmp_path, "add", "a.py")
+    head = "160000," + "1" * 40 + ",nest"
+    git(tmp_path, "update-index", "--add", "--cacheinfo", head)
+    (tmp_path / "nest" / ".git").mkdir()
+    with pytest.raises(ProjectError, match=r"git does not list .*nest: .*--all-files"):
+        choose(tmp_path, ENVIRON)
+    assert "nest/x" in chosen_in(tmp_path, takes_all=True)
+
+
+@needs_git
+def test_nothing_of_an_ignored_folder_goes_along_not_even_its_folders(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    write(tmp_path, "a.py", ".venv/lib/py/x", "exp/run.py", "exp/outputs/deep/y", "data/z/big")
+    (tmp_path / "exp" / "empty").mkdir()
+    (tmp_path / ".gitignore").write_text(".venv/\noutputs/\ndata/\n")
+    (tmp_path / ".swarmignore").write_text("!data/\n")
+    chosen = choose(tmp_path, ENVIRON)
+    assert names(chosen) == [
+        ".gitignore", ".swarmignore", "a.py", "data", "data/z", "data/z/big", "exp", "exp/empty",
+        "exp/run.py",
+    ]  # fmt: skip
+    assert {text_of(joined(one)) for one in chosen.passed_over} == {".venv", "exp/outputs"}
+
+
+def test_swarmignore_is_read_as_git_reads_its_own(tmp_path: Path) -> None:
+    write(tmp_path, ".env", "a", "b\u2028c", "kept")
+    (tmp_path / ".swarmignore").write_bytes(b"\xef\xbb\xbf.env\r\na\nb\xe2\x80\xa8c\n")
+    assert chosen_in(tmp_path) == [".swarmignore", "kept"]
+    (tmp_path / ".swarmignore").unlink()
+    os.mkfifo(tmp_path / ".swarmignore")
+    with pytest.raises(ProjectError, match="is no file"):
+        choose(tmp_path, ENVIRON)
+
+
+@needs_git
 def test_no_hook_of_a_repository_is_run_and_no_variable_misleads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

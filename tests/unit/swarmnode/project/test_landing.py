@@ -9,7 +9,11 @@ OLD, NEW = FileMark(1, 1, 1), FileMark(1, 2, 1)
 
 
 def landing(here: dict[Parts, FileMark], known: dict[Parts, FileMark]) -> Landing:
-    return landing_of(NAME, here.get, known, b".abc")
+    return landing_of(NAME, here.get, known, beside)
+
+
+def beside(place: Parts, number: int) -> Parts:
+    return (*place[:-1], place[-1] + (b".abc" if number == 1 else b".abc-%d" % number))
 
 
 def test_where_nothing_lies_it_has_its_place() -> None:
