@@ -8,7 +8,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -127,7 +127,7 @@ class Client:
         except (OSError, http.client.HTTPException) as error:
             raise NodeUnreachableError(self._went_away(error)) from error
 
-    def download(self, path: str, body: object) -> Iterator[bytes]:
+    def download(self, path: str, body: object) -> Generator[bytes, None, None]:
         """POST a JSON request, yield the answer's bytes as they come.
 
         Raises ApiError; NodeUnreachableError when the node went away in the middle, and EOFError

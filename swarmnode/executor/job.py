@@ -24,12 +24,14 @@ class ExecutorJob(msgspec.Struct):
     node_died_ms: int = 0
     """As JobView has them."""
     node_deaths: int = 0
+    ordered_ns: int = 0
 
     def look(self) -> None:
         """Take from the folder what the shim, or the node before us, wrote there."""
         self.node_died_ms, self.node_deaths = life.deaths_of(self.folder)
         if (state := self.folder.read_state()) is not None:
             self.pid, self.started_ms = state.pid, state.started_ms
+        self.ordered_ns = self.folder.ordered_ns()
 
     def view(self) -> JobView:
         """For the executor's callers."""
@@ -40,4 +42,5 @@ class ExecutorJob(msgspec.Struct):
             self.exit,
             self.node_died_ms,
             self.node_deaths,
+            self.ordered_ns,
         )

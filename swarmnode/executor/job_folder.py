@@ -225,6 +225,13 @@ class JobFolder(msgspec.Struct, frozen=True):
             os.close(fd)
         return fd is None
 
+    def ordered_ns(self) -> int:
+        """When the shim's order was written, by the clock of files; 0: it was not."""
+        try:
+            return (self.path / "order").stat().st_mtime_ns
+        except OSError:
+            return 0
+
     def order_stop(self, grace_s: float) -> bool:
         """Tell the shim; False when none is there to hear it."""
         return self._tell(f"stop {grace_s:.3f}\n")

@@ -66,6 +66,9 @@ class JobView(msgspec.Struct, frozen=True):
     """The node's process died when the job had run for so long; 0: it did not, or much later."""
     node_deaths: int = 0
     """How often it did since, each time soon after it had begun."""
+    ordered_ns: int = 0
+    """Between its inputs and its start, by the clock of files: whatever in its work folder has
+    changed since then it has changed itself."""
 
 
 class FileStat(msgspec.Struct, frozen=True):

@@ -83,3 +83,5 @@ class TaskSpec(Record, frozen=True):
     """When given, only these machines are asked."""
     name: str = ""
     """For people."""
+    changes: bool = False
+    """What it added to its work folder or changed in it becomes one object more, `.`."""

@@ -95,6 +95,7 @@ def every_key(spec: TaskSpec) -> dict[str, object]:
         "enforce": list(spec.enforce),
         "avoid": list(spec.avoid),
         "require": list(spec.require),
+        "changes": spec.changes,
     }
     if spec.checkpoint is not None:
         every = f"{spec.checkpoint.every_ms}ms"

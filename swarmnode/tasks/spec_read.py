@@ -88,6 +88,7 @@ def read_task(reader: Reader) -> TaskSpec:
         enforce=reader.take("enforce", _limits, ()),
         avoid=reader.take("avoid", _peers, ()),
         require=reader.take("require", _peers, ()),
+        changes=reader.take("changes", _yes_or_no, False),
     )
     if not spec.run and not any(fault.startswith("run:") for fault in reader.faults):
         reader.fault("run", "give the program and its arguments as a list")
@@ -158,6 +159,12 @@ def _text(given: object) -> str:
         raise ValueError(
             f"{str(given)[:40]!r} is not printable text of at most {TASK_NAME_CHARS_MAX} characters"
         )
+    return given
+
+
+def _yes_or_no(given: object) -> bool:
+    if not isinstance(given, bool):
+        raise ValueError(f"{given!r} is neither true nor false")
     return given
 
 

@@ -88,6 +88,25 @@ def test_a_file_of_ours_that_changed_stays_and_the_result_lies_beside_it(
     assert not list((project / ".swarm").glob("*.part*"))
 
 
+def test_where_nothing_is_asked_for_what_it_made_is_told_and_can_be_had(
+    node: LocalNode, project: Path, tmp_path: Path
+) -> None:
+    script = "sleep 0.1; mkdir -p new/empty; echo 1 > new/a; echo '#' >> src/train.py"
+    _, said = run(node, project, "--", "sh", "-c", script)
+    (line,) = [line for line in said.splitlines() if line.startswith("it made or changed")]
+    assert line.startswith("it made or changed new/a, src/train.py, ")
+    assert (project / "src/train.py").read_text() == TRAIN, "nothing comes unasked"
+    task = line.split("task get ")[1].split()[0]
+    env = {**os.environ, "SWARM_API": str(node.client.socket_path)}
+    command = [sys.executable, "-m", "swarmnode.cli.main", "task", "get", task, str(tmp_path / "g")]
+    subprocess.run(command, env=env, check=True, capture_output=True)
+    got = tmp_path / "g" / "outputs"
+    assert (got / "src/train.py").read_text() == TRAIN + "#\n"
+    assert (got / "new/empty").is_dir()
+    assert not (got / "requirements.txt").exists()
+    assert "it made" not in run(node, project, "--", "true")[1]
+
+
 def test_what_is_put_in_besides_comes_however_many_there_are(
     node: LocalNode, project: Path, tmp_path: Path
 ) -> None:

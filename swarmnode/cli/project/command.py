@@ -11,6 +11,7 @@ from swarmnode.cli import exits
 from swarmnode.cli.client import Client, Document
 from swarmnode.cli.nouns.up import node_options, start
 from swarmnode.cli.output import output_option, printable
+from swarmnode.cli.project import changes
 from swarmnode.cli.project.hints import of_failure, refuse_missing
 from swarmnode.cli.project.places import (
     from_here,
@@ -123,6 +124,8 @@ def _spec_of(
     spec: Document = {"name": name_of(project.root), **project.settings, **read_spec(file)}
     outputs = tuple(pattern_from_here(project, pattern) for pattern in flags["outputs"])
     merge_flags(spec, {**flags, "outputs": outputs}, argv)
+    if not spec.get("outputs"):
+        spec.setdefault("changes", True)  # told at the end, and brought by task get
     if project.within and isinstance(spec.get("run"), list):
         spec["run"] = [*_INTO, os.fsdecode(b"/".join(project.within)), *spec["run"]]
     return spec
@@ -150,9 +153,12 @@ def _stay(client: Client, spec: Document, fmt: str, *, is_as_local: bool) -> Sta
 
 def _brought(client: Client, stayed: Stayed, bringer: "Bringer | None") -> int:
     """Its own code if that is bad, else that of what could not be brought."""
-    code = exits.OK
-    if bringer is not None and stayed.detail is not None and stayed.detail["outputs"]:
-        code = bringer.bring(client, stayed.detail)
+    code, detail = exits.OK, stayed.detail
+    if bringer is not None and detail is not None and detail["outputs"]:
+        code = bringer.bring(client, detail)
+    elif detail is not None:
+        for made in (one for one in detail["outputs"] if one["tree"]):
+            task_follow.say(changes.told(client, detail["task"], made))
     return stayed.code or code
 
 

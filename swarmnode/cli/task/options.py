@@ -33,6 +33,7 @@ _OPTIONS: Final = (
     click.option(
         "--out", "outputs", multiple=True, metavar="GLOB", help="Files it leaves become objects."
     ),
+    click.option("--changes", is_flag=True, help="All it adds or changes becomes one object more."),
     click.option("--priority", type=click.IntRange(0, 9), help="In its class; lower is sooner."),
     click.option(
         "--class", "priority_class", type=click.Choice(_words(PriorityClass)), help="Whose work."

@@ -57,6 +57,8 @@ def merge_flags(spec: Document, flags: Flags, argv: Sequence[str]) -> None:
     for flag, key in (("outputs", "outputs"), ("enforce", "enforce")):
         if flags[flag]:
             spec[key] = [*_given(spec, key, list, "list"), *flags[flag]]
+    if flags["changes"]:
+        spec["changes"] = True
     variables = dict(_pair(pair, "--set", "NAME=VALUE") for pair in flags["variables"])
     _put(spec, "variables", {**_table(spec, "variables"), **variables})
     if argv:

@@ -84,7 +84,8 @@ class _Job(msgspec.Struct):
 
     def view(self) -> JobView:
         assert self.spec is not None
-        return JobView(self.spec.job, self.pid, self.started_ms, self.exit)
+        ordered_ns = self.started_ms * 1_000_000
+        return JobView(self.spec.job, self.pid, self.started_ms, self.exit, ordered_ns=ordered_ns)
 
     def stir(self) -> None:
         self.changed.set()

@@ -18,14 +18,17 @@ from swarmnode.market.run.net import JobNet
 from swarmnode.market.run.staging import over
 from swarmnode.tasks.checkpoint import StoredFile
 from swarmnode.tasks.records import JobRecord
-from swarmnode.tree.names import joined, text_of
+from swarmnode.tree.format import EntryKind
+from swarmnode.tree.names import joined, parts_in, text_of
 from swarmnode.tree.pattern import Pattern
-from swarmnode.tree.scan import Scan, Special
-from swarmnode.tree.select import Piece
+from swarmnode.tree.scan import Found, Scan, Special
+from swarmnode.tree.select import Piece, Selection
 
 STORE_PATIENCE_S: Final = 120.0
 """Outputs wait this long for a pool that cannot take them; then the work is given back."""
 STORE_AGAIN_S: Final = 3.0
+_LEFT_BEHIND: Final = b"__pycache__"
+"""What Python writes beside modules is nobody's result."""
 NAMES_TOO_LONG: Final = "the names of the outputs are too long: put them into one folder"
 
 
@@ -42,10 +45,10 @@ async def collect(
     executor: Executor, objects: Objects, net: JobNet, record: JobRecord
 ) -> Collected:
     """Store whatever there is of the outputs. Raises JobOverError when the pool cannot take it."""
-    if not record.spec.outputs:
+    if not record.spec.outputs and not record.spec.changes:
         return Collected()
     try:
-        looked, chosen = await executor.select(JobId(record.job), _patterns(record))
+        looked, chosen = await _chosen(executor, record)
     except (OutputUnsafeError, JobUnknownError) as exc:
         return Collected(fault=str(exc))
     faults = [*chosen.faults, *(f"no file matches {pattern!r}" for pattern in chosen.missing)]
@@ -57,6 +60,38 @@ async def collect(
         except OutputUnsafeError as exc:
             faults.append(str(exc))
     return _collected(stored, faults, note)
+
+
+async def _chosen(executor: Executor, record: JobRecord) -> tuple[Scan, Selection]:
+    """What the patterns mean, and with `changes` what the task changed, as one piece more."""
+    looked, chosen = await executor.select(JobId(record.job), _patterns(record))
+    if not record.spec.changes or any(not piece.name for piece in chosen.pieces):
+        return looked, chosen
+    views = (view for view in executor.jobs() if view.job == record.job)
+    ordered_ns = next((view.ordered_ns for view in views), 0)
+    if (made := _changes(looked.found, record, ordered_ns)) is not None:
+        chosen = msgspec.structs.replace(chosen, pieces=(*chosen.pieces, made))
+    return looked, chosen
+
+
+def _changes(found: Sequence[Found], record: JobRecord, ordered_ns: int) -> Piece | None:
+    """What is newer than its inputs; of a restored attempt its checkpoints, too."""
+    spec = record.spec.checkpoint
+    saved = parts_in(spec.folder) if spec is not None and record.restore is not None else None
+    inhabited = {name.parts[:-1] for name in found if name.parts}
+
+    def is_new(name: Found) -> bool:
+        if _LEFT_BEHIND in name.parts or not name.parts:
+            return False
+        if name.kind is EntryKind.FOLDER and name.parts in inhabited:
+            return False  # it counts by what is in it
+        is_saved = saved is not None and name.parts[: len(saved)] == saved
+        return is_saved or name.changed_ns > ordered_ns
+
+    new = {name.parts for name in found if is_new(name)}
+    above = {parts[:depth] for parts in new for depth in range(len(parts))}
+    chosen = tuple(name for name in found if name.parts in new or name.parts in above)
+    return Piece((), (), chosen, True) if new else None
 
 
 def _patterns(record: JobRecord) -> list[Pattern]:
@@ -85,7 +120,7 @@ async def snapshot(executor: Executor, objects: Objects, record: JobRecord) -> C
     await _forget_snapshot(objects, record)
     net, stored, faults = JobNet(record.spec.shape.net), list[StoredFile](), list[str]()
     try:
-        _, chosen = await executor.select(JobId(record.job), _patterns(record))
+        _, chosen = await _chosen(executor, record)
         for piece in chosen.pieces:
             stored.append(await _put_snapshot(executor, objects, net, record, piece))
     except (OutputUnsafeError, JobUnknownError, *PUT_LATER) as exc:

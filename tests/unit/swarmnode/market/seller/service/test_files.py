@@ -115,6 +115,43 @@ async def test_thousands_of_files_are_one_object() -> None:
         assert len(await names_in(lab, file)) == 3002
 
 
+def changing(process: Process, arguments: Sequence[str]) -> Run:
+    """Writes two files after a while, one of them over an input."""
+    yield 2.0
+    process.write(".env", b"new")
+    process.write("results/deep/model", b"new")
+    process.write("mod/__pycache__/x.pyc", b"cached")
+    yield 0.0
+    return int(arguments[0])
+
+
+@simulated
+async def test_what_a_task_added_or_changed_comes_back_as_one_object() -> None:
+    lab = SellerLab(executor=FakeExecutor(programs={"changing": changing, "leaves": leaves}))
+    async with lab.running() as alice:
+        cap = await lab.put(TREE)
+        await alice.award(task("changing", "3", inputs=((".", cap),), changes=True), TASK)
+        (whole,) = (await alice.result(TASK)).outcome.outputs
+        assert (whole.name, whole.tree) == (".", True)
+        assert await names_in(lab, whole) == [
+            b"",
+            b".env",
+            b"results",
+            b"results/deep",
+            b"results/deep/model",
+        ]
+
+
+@simulated
+async def test_of_a_task_that_changed_nothing_nothing_comes_back() -> None:
+    lab = lab_of()
+    async with lab.running() as alice:
+        cap = await lab.put(TREE)
+        await alice.award(task("leaves", "0", inputs=((".", cap),), changes=True), TASK)
+        outcome = (await alice.result(TASK)).outcome
+        assert (outcome.status, outcome.outputs) == ("done", ())
+
+
 @simulated
 async def test_a_task_that_fails_gives_back_what_there_is() -> None:
     lab = lab_of()

@@ -1,0 +1,38 @@
+"""What a task added or changed, by its names: nobody had said which of it is wanted."""
+
+from contextlib import closing
+from typing import Final
+
+from swarmnode.cli.client import ApiError, Client, Document
+from swarmnode.cli.output import printable
+from swarmnode.cli.talk import human_bytes
+
+NAMED: Final = 5
+
+
+def told(client: Client, task: str, made: Document) -> str:
+    """In one line, with how to have it: `made` is the output that holds it."""
+    get = f"swarmnode task get {task} brings it (--out NAME: straight to its place)"
+    size = human_bytes(made["size"])
+    try:
+        names = _names(client, made["cap"])
+    except (ApiError, EOFError) as error:
+        return f"it made or changed files, {size} ({error}); {get}"
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return printable(f"it made or changed {', '.join(names[:NAMED])}{more}, {size}; {get}")
+
+
+def _names(client: Client, cap: str) -> list[str]:
+    """Of a tree no more than its index is read."""
+    from swarmnode.tree.format import EntryKind
+    from swarmnode.tree.names import text_of
+    from swarmnode.tree.unpack import IndexReader
+
+    reader = IndexReader()
+    with closing(client.download("/api/v1/objects/read", {"cap": cap})) as pieces:
+        for piece in pieces:
+            if (read := reader.feed(piece)) is not None:
+                entries = read[0].entries
+                files = (one for one in entries if one.kind is not EntryKind.FOLDER)
+                return [text_of(one.path) for one in files]
+    return []
