@@ -29,12 +29,19 @@ def node() -> Iterator[LocalNode]:
         yield swarm.nodes[0]
 
 
-def run(node: LocalNode, cwd: Path, *words: str, code: int = 0) -> tuple[str, str]:
-    """What it prints: stdout and stderr; it must end with the code."""
+def run(node: LocalNode, cwd: Path, *words: str, code: int = 0, given: str = "") -> tuple[str, str]:
+    """What it prints, with that piped in: stdout and stderr; it must end with the code."""
     env = {**os.environ, "SWARM_API": str(node.client.socket_path), "HOME": "/nonexistent"}
     command = [sys.executable, "-m", "swarmnode.cli.main", "run", *words]
     done = subprocess.run(
-        command, env=env, cwd=cwd, capture_output=True, text=True, timeout=120, check=False
+        command,
+        env=env,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        input=given,
     )
     assert done.returncode == code, done.stderr
     return done.stdout, done.stderr
@@ -105,6 +112,14 @@ def test_where_nothing_is_asked_for_what_it_made_is_told_and_can_be_had(
     assert (got / "new/empty").is_dir()
     assert not (got / "requirements.txt").exists()
     assert "it made" not in run(node, project, "--", "true")[1]
+
+
+def test_what_is_piped_in_is_the_commands_input(node: LocalNode, project: Path) -> None:
+    script = "import sys; print(len(sys.stdin.read()))"
+    assert run(node, project, "python3", "-c", script, given="x" * 300_000)[0] == "300000\n"
+    assert run(node, project / "src", "wc", "-l", given="a\nb\n")[0].split() == ["2"]
+    assert run(node, project, "cat")[0] == ""
+    run(node, project, "no-such-program", given="x", code=127)
 
 
 def test_what_is_put_in_besides_comes_however_many_there_are(
@@ -211,7 +226,13 @@ def interrupted(node: LocalNode, project: Path, program: str, line: str) -> subp
     env = {**os.environ, "SWARM_API": str(node.client.socket_path), "HOME": "/nonexistent"}
     command = [sys.executable, "-m", "swarmnode.cli.main", "run", "--", "python3", "long.py"]
     ours = subprocess.Popen(
-        command, env=env, cwd=project, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command,
+        env=env,
+        cwd=project,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
     assert ours.stdout is not None
     assert ours.stderr is not None

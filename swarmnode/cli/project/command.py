@@ -21,9 +21,11 @@ from swarmnode.cli.project.places import (
     stand_in,
 )
 from swarmnode.cli.project.sending import Sending, looked_at, project_here
+from swarmnode.cli.project.stdin import FROM_FILE, piped
 from swarmnode.cli.talk import node, wait_option
 from swarmnode.cli.task import follow as task_follow
 from swarmnode.cli.task import inputs as task_inputs
+from swarmnode.cli.task.inputs import Input
 from swarmnode.cli.task.options import submit_options
 from swarmnode.cli.task.spec import merge_flags, read_spec
 from swarmnode.cli.task.submitting import (
@@ -99,16 +101,27 @@ def _send(
     with node(wait_s) as client:
         if dry_run:
             return _show(sending, client, spec, fmt)
-        task_follow.say(sending.words())
-        folder = task_inputs.put(client, sending.name, sending.source, keep_inputs)
-        all_wanted = [*wanted, task_inputs.Input(task_inputs.WORK_FOLDER, cap=folder)]
-        stored = task_inputs.upload(all_wanted, client, is_kept=keep_inputs)
-        spec["inputs"] = {**(spec.get("inputs") or {}), **stored}
+        with piped() as given:
+            task_follow.say(sending.words())
+            wanted += [given] if given else []
+            _store(client, spec, sending, wanted, is_kept=keep_inputs)
+        if given:
+            spec["run"] = [*FROM_FILE, *spec["run"]]
         if detach:
             return leave_it(client, spec, fmt)
         stayed = _stay(client, spec, fmt, is_as_local=not cancel_on_interrupt)
         _explain(stayed, sending, spec)
         return _brought(client, stayed, bringer)
+
+
+def _store(
+    client: Client, spec: Document, sending: Sending, wanted: list[Input], *, is_kept: bool
+) -> None:
+    """The project and what goes along besides: into the pool, and into the spec."""
+    folder = task_inputs.put(client, sending.name, sending.source, is_kept)
+    whole = [*wanted, Input(task_inputs.WORK_FOLDER, cap=folder)]
+    stored = task_inputs.upload(whole, client, is_kept=is_kept)
+    spec["inputs"] = {**(spec.get("inputs") or {}), **stored}
 
 
 def _refuse_without_command(flags: Mapping[str, Any]) -> None:
