@@ -48,6 +48,9 @@ LISTED_FILES_MAX: Final = 4096
 PROJECT_BYTES_MAX: Final = 2 * 1024**3
 """Of a project's folder that goes along with a task: more is data, and has a better way."""
 
+CHANGES_BYTES_MAX: Final = 2 * 1024**3
+"""Of what a task changed, kept though nobody named it: as much as a project may be."""
+
 PROJECT_NAMES_MAX: Final = TREE_ENTRIES_MAX
 """Names of the same, folders among them."""
 

@@ -5,5 +5,7 @@ no git, everything but what programs leave behind. `.swarmignore`, written like 
 the last word in both directions: it leaves out what git keeps, and brings along (`!data/`) what git
 ignores. Nothing is left out in silence: what was is counted, and shown by its folders.
 
-`rules` decides and touches nothing; `git` asks git; `choice` looks at the folder.
+`root` finds where a project begins. `rules` decides what goes along and touches nothing; `git` asks
+git; `choice` looks at the folder. What comes back is a result: `landing` decides where it is to
+lie, and `placing` brings it there.
 """

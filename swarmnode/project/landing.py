@@ -16,6 +16,7 @@ class FileMark(msgspec.Struct, frozen=True):
 
     size: int
     modified_ns: int
+    changed_ns: int
     inode: int
 
 

@@ -1,5 +1,7 @@
 """Where a project begins, and what its pyproject.toml says of us. Blocking."""
 
+import os
+import stat
 import tomllib
 from pathlib import Path
 from typing import Any, Final
@@ -45,7 +47,11 @@ def project_of(folder: Path, home: Path) -> Project:
 
 
 def _is_marked(folder: Path) -> bool:
-    return any((folder / mark).exists() for mark in _MARKS)
+    """In a folder where everybody may write (/tmp) only by what is ours."""
+    marks = [folder / mark for mark in _MARKS if (folder / mark).exists()]
+    if marks and folder.stat().st_mode & stat.S_IWOTH:
+        return any(mark.lstat().st_uid == os.geteuid() for mark in marks)
+    return bool(marks)
 
 
 def settings_in(file: Path) -> dict[str, Any]:

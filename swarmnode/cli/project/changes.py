@@ -3,7 +3,7 @@
 from contextlib import closing
 from typing import Final
 
-from swarmnode.cli.client import ApiError, Client, Document
+from swarmnode.cli.client import ApiError, Client, Document, NodeUnreachableError
 from swarmnode.cli.output import printable
 from swarmnode.cli.talk import human_bytes
 
@@ -12,11 +12,13 @@ NAMED: Final = 5
 
 def told(client: Client, task: str, made: Document) -> str:
     """In one line, with how to have it: `made` is the output that holds it."""
+    from swarmnode.errors import OutputUnsafeError
+
     get = f"swarmnode task get {task} brings it (--out NAME: straight to its place)"
     size = human_bytes(made["size"])
     try:
         names = _names(client, made["cap"])
-    except (ApiError, EOFError) as error:
+    except (ApiError, NodeUnreachableError, EOFError, OutputUnsafeError) as error:
         return f"it made or changed files, {size} ({error}); {get}"
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return printable(f"it made or changed {', '.join(names[:NAMED])}{more}, {size}; {get}")
@@ -33,6 +35,6 @@ def _names(client: Client, cap: str) -> list[str]:
         for piece in pieces:
             if (read := reader.feed(piece)) is not None:
                 entries = read[0].entries
-                files = (one for one in entries if one.kind is not EntryKind.FOLDER)
-                return [text_of(one.path) for one in files]
+                files = [text_of(one.path) for one in entries if one.kind is not EntryKind.FOLDER]
+                return files or [f"{text_of(one.path)}/" for one in entries if one.path]
     return []

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from swarmnode.project.root import Project
 
 _NODE_FLAGS: Final = ("profile", "addresses", "api_tcp", "log_level")
+_SIGNAL_PATH: Final = "/api/v1/tasks/{task}/signal"
+"""As old as `changes`."""
 _INTO: Final = ("sh", "-c", 'unset CDPATH; cd -- "./$0" && exec "$@"')
 """Starts what follows in a folder of the work folder."""
 
@@ -51,6 +53,7 @@ _INTO: Final = ("sh", "-c", 'unset CDPATH; cd -- "./$0" && exec "$@"')
 @click.option(
     "--all-files", is_flag=True, help="Also what git ignores; .swarmignore still leaves out."
 )
+@click.option("-n", "--no-stdin", is_flag=True, help="What is piped in stays here.")
 @submit_options
 @node_options
 @wait_option
@@ -79,6 +82,7 @@ def _send(
     argv: tuple[str, ...],
     *,
     all_files: bool,
+    no_stdin: bool,
     spec_file: Path | None,
     inputs: tuple[str, ...],
     keep_inputs: bool,
@@ -101,17 +105,25 @@ def _send(
     with node(wait_s) as client:
         if dry_run:
             return _show(sending, client, spec, fmt)
-        with piped() as given:
+        with piped(is_wanted=not no_stdin) as given:
             task_follow.say(sending.words())
             wanted += [given] if given else []
             _store(client, spec, sending, wanted, is_kept=keep_inputs)
         if given:
             spec["run"] = [*FROM_FILE, *spec["run"]]
+        _forget_unknown(client, spec)
         if detach:
             return leave_it(client, spec, fmt)
         stayed = _stay(client, spec, fmt, is_as_local=not cancel_on_interrupt)
-        _explain(stayed, sending, spec)
+        _explain(stayed, project, sending, spec)
         return _brought(client, stayed, bringer)
+
+
+def _forget_unknown(client: Client, spec: Document) -> None:
+    """A node of an older version does not know `changes`, which nobody may have asked for."""
+    known = client.get("/api/v1/openapi.json")
+    if _SIGNAL_PATH not in known["paths"] and spec.pop("changes", False):
+        task_follow.say("the node here is an older one: it does not tell what is changed")
 
 
 def _store(
@@ -175,8 +187,8 @@ def _brought(client: Client, stayed: Stayed, bringer: "Bringer | None") -> int:
     return stayed.code or code
 
 
-def _explain(stayed: Stayed, sending: Sending, spec: Document) -> None:
+def _explain(stayed: Stayed, project: "Project", sending: Sending, spec: Document) -> None:
     """What helps where a module lacked."""
-    words = of_failure(stayed.last_words, sending.names(), str(spec.get("env", "")))
+    words = of_failure(stayed.last_words, project.within, sending.names(), str(spec.get("env", "")))
     if stayed.code and words:
         task_follow.say(words)

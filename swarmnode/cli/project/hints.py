@@ -102,8 +102,8 @@ def _lacking(name: str, root: Path, within: "Parts", sent: "Mapping[Parts, Found
     here = root.joinpath(*map(os.fsdecode, within))
     if os.path.lexists(here / name):
         return (
-            f"{name} does not go along: git ignores it, or .swarmignore does (a line !{name} in "
-            ".swarmignore brings it)"
+            f"{name} does not go along: git ignores it, or .swarmignore does (a line "
+            f"!{os.path.normpath(os.path.join(_text(within), name))} in .swarmignore brings it)"
         )
     depth = len(within)
     names = [os.fsdecode(b"/".join(parts[depth:])) for parts in sent if parts[:depth] == within]
@@ -112,7 +112,11 @@ def _lacking(name: str, root: Path, within: "Parts", sent: "Mapping[Parts, Found
     return f"no file {name} in {folders.shown(here)}{hint}"
 
 
-def of_failure(stderr: bytes, sent: "Mapping[Parts, Found]", env: str) -> str:
+def _text(parts: "Parts") -> str:
+    return os.fsdecode(b"/".join(parts))
+
+
+def of_failure(stderr: bytes, within: "Parts", sent: "Mapping[Parts, Found]", env: str) -> str:
     """What a failed program's last words ask for; empty: nothing that we know."""
     found = _NO_MODULE.search(stderr.decode("utf-8", "replace"))
     if found is None:
@@ -122,7 +126,7 @@ def of_failure(stderr: bytes, sent: "Mapping[Parts, Found]", env: str) -> str:
     places = [parts[:-1] for parts in sent if len(parts) > 1 and parts[-1] in names]
     if places:
         shortest = min(places, key=len)
-        place = os.fsdecode(b"/".join(shortest))
+        place = os.path.relpath(_text(shortest) or ".", _text(within) or ".")
         return f"{module} lies in {place}/: --set PYTHONPATH={place}"
     where = f"environment {env}" if env else "the machine's own Python"
     return f"{where} has no {module}: name an environment that has it (--env NAME)"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from swarmnode.project.root import Project
 
 _TAKEN: Final = "the project itself is there: give it a name"
-_WILD: Final = re.compile(r"([*?\[\\])")
+_WILD: Final = re.compile(r"([*?\[])")
 
 
 def name_of(root: Path) -> str:

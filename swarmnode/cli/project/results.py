@@ -6,14 +6,14 @@ Each result is brought whole into `.swarm/` first; swarmnode.project.placing mov
 import fcntl
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from swarmnode.cli import exits
-from swarmnode.cli.client import Client, Document
+from swarmnode.cli.client import ApiError, Client, Document, NodeUnreachableError
 from swarmnode.cli.files import folders
 from swarmnode.cli.files.local import cannot_write
 from swarmnode.cli.output import complain, printable
@@ -29,6 +29,8 @@ OWN_FOLDER: Final = ".swarm"
 """Ours in a project: never sent, and ignored by git."""
 _BROUGHT: Final = "brought.json"
 _TASK_CHARS: Final = 8
+_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Bringer:
@@ -43,54 +45,83 @@ class Bringer:
         self._sent = {name.parts: _mark_of(name) for name in files}
         try:
             self._own.mkdir(exist_ok=True)
-            if self._own.is_symlink():
-                raise exits.CliError(f"{folders.shown(self._own)} is a link: take it away")
-            (self._own / ".gitignore").write_text("*\n")
+            with self._opened() as own, suppress(FileExistsError):
+                os.close(os.open(".gitignore", _NEW, 0o666, dir_fd=own))
+                (self._own / ".gitignore").write_text("*\n")
         except OSError as error:
             raise cannot_write(folders.shown(self._own), error) from error
 
     def bring(self, client: Client, detail: Document) -> int:
         """All outputs of a task that has ended; the exit code for what could not be brought."""
-        place = self._own / f"{detail['task'][:_TASK_CHARS]}.part{os.getpid()}"
+        from swarmnode.errors import OutputUnsafeError
+
         try:
-            with self._alone():
-                return self._bring(client, detail, place)
+            with self._opened() as own, _alone(own):
+                return self._bring_all(client, detail)
         except OSError as error:
-            complain(f"{folders.shown(self._root)}: {error.strerror}: {_again(detail)}")
-            return exits.ERROR
+            words = error.strerror or str(error)
+        except (ApiError, NodeUnreachableError, EOFError, OutputUnsafeError) as error:
+            words = str(error)
+        except KeyboardInterrupt:
+            task_follow.say(_again(detail))
+            raise
+        complain(f"{folders.shown(self._root)}: {words}: {_again(detail)}")
+        return exits.ERROR
+
+    @contextmanager
+    def _opened(self) -> Iterator[int]:
+        """Our folder itself, and not what a link of that name leads to."""
+        own = os.open(self._own, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            yield own
+        finally:
+            os.close(own)
+
+    def _bring_all(self, client: Client, detail: Document) -> int:
+        """One output after another: of one that did not come whole nothing is placed."""
+        from swarmnode.project.placing import Brought
+
+        for left in self._own.glob("*.part"):  # of one that was killed: nobody else brings now
+            folders.remove(left)
+        place = self._own / f"{detail['task'][:_TASK_CHARS]}.part"
+        told, code = Brought(), exits.OK
+        try:
+            place.mkdir()
+            for number, output in enumerate(detail["outputs"]):
+                whole = {**detail, "outputs": [output]}
+                code = self._bring(client, whole, place / str(number), told) or code
         finally:
             folders.remove(place)
+        return _told(told, detail) or code
 
-    def _bring(self, client: Client, detail: Document, place: Path) -> int:
+    def _bring(self, client: Client, detail: Document, place: Path, told: "Brought") -> int:
         from swarmnode.cli.task.get import Bringing
         from swarmnode.project.placing import Placer, root_folder
 
         place.mkdir()
         bringing = Bringing(client, place)
         bringing.bring(detail, ("outputs",))
-        source = place / "outputs"
-        if not source.exists():
+        if bringing.code:
             return bringing.code
-        before, suffix = self._brought(), f".{detail['task'][:_TASK_CHARS]}".encode()
+        spec, before = detail["spec"], self._brought()
         root = root_folder(self._root)
         try:
             placer = Placer(
-                source, root, {**before, **self._sent}, detail["spec"]["outputs"], suffix
+                place / "outputs",
+                root,
+                {**before, **self._sent},
+                spec["outputs"],
+                f".{detail['task'][:_TASK_CHARS]}".encode(),
+                passes_over=bool(spec.get("changes")),
             )
             try:
-                placed = placer.place()
+                placer.place()
             finally:  # also of what was placed before a Ctrl-C
                 self._note(before | placer.placed.marks)
+                told.add(placer.placed)
         finally:
             os.close(root)
-        return bringing.code or _told(placed, detail)
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Two tasks that end together bring one after the other."""
-        with (self._own / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+        return exits.OK
 
     def _brought(self) -> "dict[Parts, FileMark]":
         """What earlier tasks brought. Of a damaged list nothing counts: all that is here stays."""
@@ -98,8 +129,8 @@ class Bringer:
         from swarmnode.tree.names import parts_in
 
         try:
-            listed = (self._own / _BROUGHT).read_bytes()
-            rows = msgspec.json.decode(listed, type=dict[str, FileMark])
+            with self._opened() as own, open(os.open(_BROUGHT, _READ, dir_fd=own), "rb") as file:
+                rows = msgspec.json.decode(file.read(), type=dict[str, FileMark])
             return {parts_in(name): mark for name, mark in rows.items()}
         except (FileNotFoundError, msgspec.DecodeError, ValueError):
             return {}
@@ -110,12 +141,25 @@ class Bringer:
 
         kept = {parts: mark for parts, mark in marks.items() if self._is_here(parts)}
         rows = {text_of(joined(parts)): mark for parts, mark in kept.items()}
-        part = self._own / f"{_BROUGHT}.part{os.getpid()}"
-        part.write_bytes(msgspec.json.encode(rows))
-        part.rename(self._own / _BROUGHT)
+        part = f"{_BROUGHT}.part{os.getpid()}"
+        with self._opened() as own:
+            with open(os.open(part, _NEW, 0o666, dir_fd=own), "wb") as file:
+                file.write(msgspec.json.encode(rows))
+            os.rename(part, _BROUGHT, src_dir_fd=own, dst_dir_fd=own)
 
     def _is_here(self, parts: "Parts") -> bool:
         return os.path.lexists(self._root.joinpath(*map(os.fsdecode, parts)))
+
+
+@contextmanager
+def _alone(own: int) -> Iterator[None]:
+    """Two tasks that end together bring one after the other."""
+    lock = os.open("lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=own)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def _told(placed: "Brought", detail: Document) -> int:
@@ -137,4 +181,5 @@ def _again(detail: Document) -> str:
 def _mark_of(found: "Found") -> "FileMark":
     from swarmnode.project.landing import FileMark
 
-    return FileMark(found.size or len(found.target), found.modified_ns, found.inode[1])
+    size = found.size or len(found.target)
+    return FileMark(size, found.modified_ns, found.changed_ns, found.inode[1])

@@ -95,7 +95,9 @@ class Bringing:
 
     def _outputs(self, detail: Document) -> list[Document]:
         """Of a task that runs, its provider stores now what there is."""
-        if detail["state"] != "running" or not detail["spec"].get("outputs"):
+        if detail["state"] != "running":
+            return list(detail["outputs"])
+        if not detail["spec"].get("outputs") and not detail["spec"].get("changes"):
             return list(detail["outputs"])
         path = f"/api/v1/tasks/{detail['task']}/files"
         try:

@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Final
@@ -27,8 +27,14 @@ def passed_on(client: Client, task: str) -> Iterator[None]:
         yield
         return
 
-    is_over = threading.Event()
-    sender = threading.Thread(target=_send, args=(client, task, is_over), daemon=True)
+    may_end, is_over = threading.Lock(), threading.Event()
+
+    def end() -> None:
+        with may_end:
+            if not is_over.is_set():
+                os.kill(os.getpid(), signal.SIGINT)
+
+    sender = threading.Thread(target=_send, args=(client, task, end), daemon=True)
 
     def pass_on(_number: int, _frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -38,24 +44,28 @@ def passed_on(client: Client, task: str) -> Iterator[None]:
     try:
         yield
     finally:
-        is_over.set()
+        with may_end:
+            is_over.set()
         signal.signal(signal.SIGINT, before)
 
 
-def _send(client: Client, task: str, is_over: threading.Event) -> None:
+def _send(client: Client, task: str, end: Callable[[], None]) -> None:
     """Where it is sure that no program hears it, the task itself is meant."""
+    try:
+        if _is_told(client, task):
+            task_follow.say("  the program was told Ctrl-C; once more cancels the task")
+        elif client.get(f"/api/v1/tasks/{task}")["state"] not in task_follow.ENDS:
+            end()
+    except (ApiError, NodeUnreachableError, EOFError) as error:
+        task_follow.say(f"  {_UNKNOWN}: {error}")
+
+
+def _is_told(client: Client, task: str) -> bool:
+    """False where nobody can be. Raises what leaves it open."""
     try:
         client.call("POST", f"/api/v1/tasks/{task}/signal", {"signal": "INT"})
     except ApiError as error:
-        if not is_over.is_set() and error.code in _UNHEARD and not _has_ended(client, task):
-            os.kill(os.getpid(), signal.SIGINT)
-        elif error.code not in _UNHEARD:
-            task_follow.say(f"  {_UNKNOWN}: {error}")
-    except (NodeUnreachableError, EOFError) as error:
-        task_follow.say(f"  {_UNKNOWN}: {error}")
-    else:
-        task_follow.say("  the program was told Ctrl-C; once more cancels the task")
-
-
-def _has_ended(client: Client, task: str) -> bool:
-    return client.get(f"/api/v1/tasks/{task}")["state"] in task_follow.ENDS
+        if error.code not in _UNHEARD:
+            raise
+        return False
+    return True

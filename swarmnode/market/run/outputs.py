@@ -14,12 +14,12 @@ from storage.manifests.capability import text_of_cap
 from swarmnode.errors import JobUnknownError, OutputUnsafeError
 from swarmnode.executor.port import Executor, JobId
 from swarmnode.limits import MANIFEST_BYTES_MAX, REASON_CHARS_MAX
+from swarmnode.market.run.changes import changes
 from swarmnode.market.run.net import JobNet
-from swarmnode.market.run.staging import over
+from swarmnode.market.run.staging import JobOverError, over
 from swarmnode.tasks.checkpoint import StoredFile
 from swarmnode.tasks.records import JobRecord
-from swarmnode.tree.format import EntryKind
-from swarmnode.tree.names import joined, parts_in, text_of
+from swarmnode.tree.names import joined, text_of
 from swarmnode.tree.pattern import Pattern
 from swarmnode.tree.scan import Found, Scan, Special
 from swarmnode.tree.select import Piece, Selection
@@ -27,8 +27,6 @@ from swarmnode.tree.select import Piece, Selection
 STORE_PATIENCE_S: Final = 120.0
 """Outputs wait this long for a pool that cannot take them; then the work is given back."""
 STORE_AGAIN_S: Final = 3.0
-_LEFT_BEHIND: Final = b"__pycache__"
-"""What Python writes beside modules is nobody's result."""
 NAMES_TOO_LONG: Final = "the names of the outputs are too long: put them into one folder"
 
 
@@ -48,50 +46,39 @@ async def collect(
     if not record.spec.outputs and not record.spec.changes:
         return Collected()
     try:
-        looked, chosen = await _chosen(executor, record)
+        looked, chosen = await executor.select(JobId(record.job), _patterns(record))
     except (OutputUnsafeError, JobUnknownError) as exc:
         return Collected(fault=str(exc))
     faults = [*chosen.faults, *(f"no file matches {pattern!r}" for pattern in chosen.missing)]
-    note = "; ".join(f"left out: {special}" for special in _special_in(looked, chosen.pieces))
+    notes = [f"left out: {special}" for special in _special_in(looked, chosen.pieces)]
     stored: list[StoredFile] = []
     for piece in chosen.pieces:
         try:
             stored.append(await _store(executor, objects, net, record, piece))
         except OutputUnsafeError as exc:
             faults.append(str(exc))
-    return _collected(stored, faults, note)
+    if record.spec.changes:
+        try:
+            stored += await _store_changes(executor, objects, net, record, looked.found, chosen)
+        except (OutputUnsafeError, JobOverError) as exc:  # nobody named it: it fails nothing
+            notes.append(f"what it changed is not kept: {exc}")
+    return _collected(stored, faults, "; ".join(notes))
 
 
-async def _chosen(executor: Executor, record: JobRecord) -> tuple[Scan, Selection]:
-    """What the patterns mean, and with `changes` what the task changed, as one piece more."""
-    looked, chosen = await executor.select(JobId(record.job), _patterns(record))
-    if not record.spec.changes or any(not piece.name for piece in chosen.pieces):
-        return looked, chosen
+async def _store_changes(
+    executor: Executor,
+    objects: Objects,
+    net: JobNet,
+    record: JobRecord,
+    found: Sequence[Found],
+    chosen: Selection,
+) -> list[StoredFile]:
+    """What the task changed, beside what was asked for. Raises OutputUnsafeError, JobOverError."""
     views = (view for view in executor.jobs() if view.job == record.job)
-    ordered_ns = next((view.ordered_ns for view in views), 0)
-    if (made := _changes(looked.found, record, ordered_ns)) is not None:
-        chosen = msgspec.structs.replace(chosen, pieces=(*chosen.pieces, made))
-    return looked, chosen
-
-
-def _changes(found: Sequence[Found], record: JobRecord, ordered_ns: int) -> Piece | None:
-    """What is newer than its inputs; of a restored attempt its checkpoints, too."""
-    spec = record.spec.checkpoint
-    saved = parts_in(spec.folder) if spec is not None and record.restore is not None else None
-    inhabited = {name.parts[:-1] for name in found if name.parts}
-
-    def is_new(name: Found) -> bool:
-        if _LEFT_BEHIND in name.parts or not name.parts:
-            return False
-        if name.kind is EntryKind.FOLDER and name.parts in inhabited:
-            return False  # it counts by what is in it
-        is_saved = saved is not None and name.parts[: len(saved)] == saved
-        return is_saved or name.changed_ns > ordered_ns
-
-    new = {name.parts for name in found if is_new(name)}
-    above = {parts[:depth] for parts in new for depth in range(len(parts))}
-    chosen = tuple(name for name in found if name.parts in new or name.parts in above)
-    return Piece((), (), chosen, True) if new else None
+    made = await changes(found, record, next((view.ordered_ns for view in views), 0))
+    if made is None or any(not piece.name for piece in chosen.pieces):
+        return []  # or it is part of what was asked for
+    return [await _store(executor, objects, net, record, made, patience_s=0.0)]
 
 
 def _patterns(record: JobRecord) -> list[Pattern]:
@@ -120,8 +107,13 @@ async def snapshot(executor: Executor, objects: Objects, record: JobRecord) -> C
     await _forget_snapshot(objects, record)
     net, stored, faults = JobNet(record.spec.shape.net), list[StoredFile](), list[str]()
     try:
-        _, chosen = await _chosen(executor, record)
-        for piece in chosen.pieces:
+        looked, chosen = await executor.select(JobId(record.job), _patterns(record))
+        pieces = list(chosen.pieces)
+        if record.spec.changes and all(piece.name for piece in pieces):
+            views = (view for view in executor.jobs() if view.job == record.job)
+            made = await changes(looked.found, record, next((v.ordered_ns for v in views), 0))
+            pieces += [] if made is None else [made]
+        for piece in pieces:
             stored.append(await _put_snapshot(executor, objects, net, record, piece))
     except (OutputUnsafeError, JobUnknownError, *PUT_LATER) as exc:
         faults.append(str(exc))
@@ -161,7 +153,13 @@ async def _forget_snapshot(objects: Objects, record: JobRecord) -> None:
 
 
 async def _store(
-    executor: Executor, objects: Objects, net: JobNet, record: JobRecord, piece: Piece
+    executor: Executor,
+    objects: Objects,
+    net: JobNet,
+    record: JobRecord,
+    piece: Piece,
+    *,
+    patience_s: float = STORE_PATIENCE_S,
 ) -> StoredFile:
     """One output; what an earlier life of this node stored of an ended job is taken as it is."""
     name = text_of(joined(piece.name)) or "."
@@ -169,7 +167,7 @@ async def _store(
     for entry in objects.entries() if trust is None else objects.entrusted():
         if entry.name == label:
             return StoredFile(name, entry.size, text_of_cap(entry.cap), piece.is_tree)
-    give_up_s = trio.current_time() + STORE_PATIENCE_S
+    give_up_s = trio.current_time() + patience_s
     while True:
         try:
             chunks = net.up(_chunks(executor, record, piece))

@@ -5,7 +5,7 @@ from swarmnode.tree.names import Parts
 
 NAME = (b"results", b"model.pt")
 BESIDE = (b"results", b"model.pt.abc")
-OLD, NEW = FileMark(1, 1, 1), FileMark(1, 2, 1)
+OLD, NEW = FileMark(1, 1, 1, 1), FileMark(1, 2, 2, 1)
 
 
 def landing(here: dict[Parts, FileMark], known: dict[Parts, FileMark]) -> Landing:

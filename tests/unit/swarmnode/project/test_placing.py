@@ -43,7 +43,7 @@ def placed(
 
 def mark(path: Path) -> FileMark:
     info = path.lstat()
-    return FileMark(info.st_size, info.st_mtime_ns, info.st_ino)
+    return FileMark(info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino)
 
 
 def test_files_come_to_folders_that_are_there_and_to_new_ones_with_their_rights(
@@ -120,6 +120,38 @@ def test_one_that_cannot_be_placed_does_not_hold_up_the_others(source: Path, pro
     assert (project / long).read_text() == "mine"
     (beside,) = done.beside
     assert (project / beside).read_text() == "theirs"
+
+
+def test_no_repository_comes_to_be_by_results(source: Path, project: Path) -> None:
+    for folder in ("bare", "half"):
+        write(source / folder, HEAD="x", config="bad", refs__heads="", objects__a="")
+    (source / "half" / "HEAD").unlink()
+    write(project / "half", HEAD="mine")
+    write(source, fine="1")
+    done = placed(source, project)
+    assert done.refused == [
+        "bare: is a repository, or would be one", "half: is a repository, or would be one",
+    ]  # fmt: skip
+    assert (project / "fine").read_text() == "1"
+    assert not list((project / "bare").iterdir())
+
+
+def test_what_lost_its_rights_comes_all_the_same_and_gives_no_more_than_ours(
+    source: Path, project: Path
+) -> None:
+    write(source, open__a="1", shut__b="2")
+    (source / "open").chmod(0o777)
+    (source / "open/a").chmod(0o666)
+    (source / "shut").chmod(0o000)
+    source.chmod(0o000)
+    os.umask(umask := os.umask(0o022))
+    try:
+        os.umask(0o022)
+        assert placed(source, project).files == 2
+    finally:
+        os.umask(umask)
+    assert (project / "open").stat().st_mode & 0o777 == 0o755
+    assert (project / "open/a").stat().st_mode & 0o777 == 0o644
 
 
 def test_links_come_back_and_give_way_like_files(source: Path, project: Path) -> None:
