@@ -80,7 +80,8 @@ class Judge:
         if seen["state"] == "failed" and job.is_once:
             self.once_failed += 1  # it says so, and did not run twice
         elif seen["state"] != "done" or job.says.encode() not in said:
-            told = (seen["state"], seen.get("detail", ""), *seen["history"], said[-40:])
+            rest = f"the rest of its log: {seen.get('log_at') or 'with nobody'}"
+            told = (seen["state"], seen.get("detail", ""), *seen["history"], said[-40:], rest)
             lines = [str(x) for x in told]
             self.tasks_lost.append(f"{job.task} of m{job.owner}: " + "\n  ".join(lines))
 

@@ -212,6 +212,8 @@ class _Path(msgspec.Struct):
         self.queue_s = max(0.0, min(self.looks) - min(self.lows[0][1], config.low_s_max))
 
     def _look_at_rate(self, sample: PathSample, now_s: float, window_s: float) -> None:
+        if self.acked and (sample.acked_bytes, sample.beside_bytes) != self._at_least(sample):
+            self.acked.clear()  # another connection to the same peer: it counts from nothing
         self.acked.append((now_s, sample.acked_bytes, sample.beside_bytes))
         while len(self.acked) > 2 and self.acked[1][0] <= now_s - window_s:
             self.acked.popleft()
@@ -219,6 +221,11 @@ class _Path(msgspec.Struct):
         passed_s = max(now_s - began_s, window_s / 2)
         self.arriving = (sample.acked_bytes - before) / passed_s
         self.beside = (sample.beside_bytes - beside_before) / passed_s
+
+    def _at_least(self, sample: PathSample) -> tuple[int, int]:
+        """What counters of the same connections cannot be below."""
+        _, acked, beside = self.acked[-1]
+        return max(acked, sample.acked_bytes), max(beside, sample.beside_bytes)
 
 
 class UplinkPacer(Generic[K]):

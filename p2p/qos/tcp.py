@@ -76,7 +76,7 @@ def _u64(info: bytes, at: int) -> int:
 def pace(sock: Socket, bytes_per_s: float | None) -> None:
     """Let the kernel send no faster; None ends that. Works without the fq discipline."""
     if _IS_LINUX:
-        rate = _UNLIMITED if bytes_per_s is None else min(int(bytes_per_s), _UNLIMITED)
+        rate = _UNLIMITED if bytes_per_s is None else max(1, min(int(bytes_per_s), _UNLIMITED))
         sock.setsockopt(socket.SOL_SOCKET, _SO_MAX_PACING_RATE, struct.pack("=I", rate))
 
 

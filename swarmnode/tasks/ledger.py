@@ -270,6 +270,12 @@ class Ledger:
         event = TaskChanged(task, at_ms, "noted", record.state, record.provider, words)
         return [self._write(record), Notify(event)]
 
+    def set_log_at(self, task: TaskId, machines: tuple[PeerId, ...]) -> list[LedgerEffect]:
+        """Who may have more of its log; none once that is whole."""
+        if self.get(task).log_at == machines:
+            return []
+        return [self._write(self._change(task, log_at=machines))]
+
     def count_round(self, task: TaskId) -> int:
         """Number of the auction that now opens; the following `step` writes it."""
         return self._change(task, rounds=self.get(task).rounds + 1).rounds

@@ -147,6 +147,9 @@ class TaskRecord(Record, frozen=True):
     after_taken_over_ms: int = 0
     """The newest takeover of the machine it was submitted to that this knew of then (`at_ms` of
     swarmnode.recovery.copies.pointers.Taken); 0: none. Who took over later has it."""
+    log_at: tuple[PeerId, ...] = ()
+    """Of one that has ended: who may have more of its log than has come, the likelier one first; a
+    restart, and who recovers, asks them on."""
 
 
 def attempt_of(record: TaskRecord, peer: PeerId, fence: int) -> AttemptRecord | None:

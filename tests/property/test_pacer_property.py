@@ -158,3 +158,15 @@ def test_a_peer_behind_a_slow_line_of_its_own_leaves_the_rest_to_others() -> Non
     assert carol is not None
     assert bob <= 1.3 * lines["bob"]
     assert carol >= 0.7 * lines["carol"]
+
+
+def test_a_connection_that_another_follows_has_no_rate_below_nothing() -> None:
+    """Both are to carol: the second counts what was acknowledged from nothing."""
+    pacer: UplinkPacer[str] = UplinkPacer()
+    for step in range(200):
+        carols = 50_000 * step if step < 150 else 1000 * (step - 150)
+        bob = PathSample(0.08, 0.04, int(250_000 * TICK_S * step), is_backlogged=True)
+        carol = PathSample(0.04, 0.04, carols, is_backlogged=False)
+        rates = pacer.tick({"bob": bob, "carol": carol}, step * TICK_S, is_urgent=True)
+        assert all(rate is None or rate >= 0 for rate in rates.values())
+    assert rates["carol"] is not None

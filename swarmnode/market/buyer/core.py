@@ -23,7 +23,7 @@ from swarmnode.market.buyer.config import BuyerConfig
 from swarmnode.market.buyer.logs.late import LateLogs
 from swarmnode.market.buyer.notary import RightOf, no_right
 from swarmnode.market.buyer.results import Results
-from swarmnode.market.buyer.stewardship import Stewardship
+from swarmnode.market.buyer.stewardship import FIRST_TERM, Stewardship
 from swarmnode.market.buyer.verdicts import once
 from swarmnode.market.guardians import events as g
 from swarmnode.market.guardians import messages as gm
@@ -38,8 +38,6 @@ from swarmnode.tasks.records import Outcome, TaskRecord
 from swarmnode.tasks.spec import Repeatability
 from swarmnode.tasks.store import OWNER, TAKEN_KEY
 
-FIRST_TERM: Final = 1
-"""Of whoever takes up what has ended: a guardian that had acted knows the end itself."""
 HEARD: Final[tuple[type[e.BuyerMessage], ...]] = (
     *(Bid, Accept, Decline, Result, State, PreemptNotice, Checkpointed),
     *(gm.GuardBeat, gm.GuardHeard, gm.AskVote, gm.Vote, gm.Relieve),
@@ -205,6 +203,9 @@ class Buyer:
         unfinished = self._book.ledger.unfinished()
         lost = [record for record in unfinished if record.taken_up_ms]
         effects += self._come_home(lost, now_s)
+        for record in self._book.ledger.all():
+            if record.state in TASK_ENDS and not record.submitter:
+                effects += self._stewardship.seek_log(record, now_s)
         for record in unfinished:
             effects += self._go_on(record, now_s)
             if record.spec.effects is Repeatability.ONCE:
@@ -238,6 +239,8 @@ class Buyer:
         for record in records:
             if record.state not in TASK_ENDS:
                 effects += self._go_on(record, now_s)
+            elif record.log_at:
+                effects += self._stewardship.seek_log(record, now_s)
             elif record.ended_ms >= event.sure_ms and not event.is_told:
                 self._stewardship.want_log(record, FIRST_TERM, now_s)
         return effects

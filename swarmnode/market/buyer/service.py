@@ -78,7 +78,13 @@ class BuyerService:
         self.logbook, custody = LogBook(tables), self._core.custody
         """Where the logs of our tasks lie, for who keeps them in the pool."""
         self.guardians = KeeperService(
-            mesh.rpc, mesh.signer, mesh.network, custody, self.logbook, self._post_begun
+            mesh.rpc,
+            mesh.signer,
+            mesh.network,
+            custody,
+            self.logbook,
+            self._post_begun,
+            lambda task: self._core.late_logs.where(task) != "",
         )
         """Among the keepers of tasks: ours are kept by others, and theirs here."""
         self._begun = trio.Event()
@@ -335,8 +341,8 @@ class BuyerService:
                 self.guardians.carry(peer, record)
             case g.Confirmed(task):
                 self.guardians.confirmed(task)
-            case g.LogsWanted(task, peer, is_up):
-                self.guardians.fetch_logs(task, peer, is_up=is_up)
+            case g.LogsWanted(task, peer, newest, is_up):
+                self.guardians.fetch_logs(task, peer, newest, is_up=is_up)
             case TaskChanged() if self._is_ours(event.task):
                 self._feed.tell(event)
                 if event.state in TASK_ENDS:

@@ -1,7 +1,7 @@
 """Whose turn it is to act for a task, as its keepers decide: we go on with it, or rest from it."""
 
 from collections.abc import Sequence
-from typing import assert_never
+from typing import Final, assert_never
 
 import msgspec
 
@@ -19,6 +19,9 @@ from swarmnode.tasks.ledger import TaskChanged, TaskForgotten
 from swarmnode.tasks.lifecycle import HELD_BY_PROVIDER, TASK_ENDS, TaskFact, TaskState
 from swarmnode.tasks.messages import CancelJob
 from swarmnode.tasks.records import TaskRecord
+
+FIRST_TERM: Final = 1
+"""Of a claim on a task of which no keeper is known here."""
 
 
 class Stewardship:
@@ -47,6 +50,9 @@ class Stewardship:
         for forgotten in (notice.task for notice in news if isinstance(notice, TaskForgotten)):
             effects += self._book.receipts.give(forgotten)
             self._book.late_logs.forget(forgotten)
+        for settled in (notice.task for notice in news if isinstance(notice, e.LogSettled)):
+            if settled in self._book.ledger and not self._book.late_logs.where(settled):
+                effects += self._book.ledger.set_log_at(settled, ())
         for task in changed:
             if (record := self._book.ledger.find(task)) is not None:
                 effects += self._book.keeper.handle(g.TaskNoted(record), now_s)
@@ -67,10 +73,23 @@ class Stewardship:
         """Go on from what the keepers know; what we have ended ourselves stays ended."""
         book, task = self._book, guard.task
         is_mine, record = guard.submitter == book.me, book.ledger.find(task)
-        logs = self._logs(task, before) if is_mine and before != book.me else []
+        fence = guard.task_record.fence
+        logs = self._logs(task, before, fence) if is_mine and before != book.me else []
         if logs and guard.task_record.state in TASK_ENDS:
             machines = dict.fromkeys(peer for peer in (before, guard.task_record.provider) if peer)
             book.late_logs.expect(task, tuple(machines), now_s)
+        went_on = self._went_on(guard, record, logs, now_s)
+        sought = book.late_logs.machines(task)
+        return went_on + (book.ledger.set_log_at(task, sought) if task in book.ledger else [])
+
+    def _went_on(
+        self,
+        guard: GuardRecord,
+        record: TaskRecord | None,
+        logs: list[e.Effect],
+        now_s: float,
+    ) -> list[e.Effect]:
+        book, task, is_mine = self._book, guard.task, guard.submitter == self._book.me
         if record is not None and record.state in TASK_ENDS:
             return [*self._has_ended(guard, record, now_s, is_back=bool(logs)), *logs]
         if is_mine and record is None and task in book.ledger.forgotten:
@@ -80,11 +99,20 @@ class Stewardship:
             self.want_log(guard.task_record, guard.term, now_s)
         return [*logs, *book.end_pursuit(task), *self._adopt(guard, why, now_s)]
 
-    def _logs(self, task: TaskId, before: PeerId) -> list[e.Effect]:
+    def seek_log(self, record: TaskRecord, now_s: float) -> list[e.Effect]:
+        """Of one that has ended, whose rest was still to come when this machine stopped."""
+        if not record.log_at:
+            return []
+        guard = self._book.keeper.custody.find(record.task)
+        self._book.late_logs.expect(record.task, record.log_at, now_s)
+        self.want_log(record, FIRST_TERM if guard is None else guard.term, now_s)
+        return self._logs(record.task, record.log_at[0], record.fence)
+
+    def _logs(self, task: TaskId, before: PeerId, newest: int) -> list[e.Effect]:
         """Of what it printed while that machine acted for it."""
         seen = self._book.machines.get(before, Seen())
         is_up = seen.liveness in (Liveness.ALIVE, Liveness.SUSPECT)
-        return [Notify(g.LogsWanted(task, before, is_up))]
+        return [Notify(g.LogsWanted(task, before, newest, is_up))]
 
     def _has_ended(
         self, guard: GuardRecord, record: TaskRecord, now_s: float, *, is_back: bool

@@ -318,7 +318,7 @@ def _answer(peer: PeerId, line: GuardLine) -> g.Effect:
 
 def _bare(record: TaskRecord) -> TaskRecord:
     """As its submitter would write it down."""
-    return msgspec.structs.replace(record, submitter=PeerId(""), taken_up_ms=0)
+    return msgspec.structs.replace(record, submitter=PeerId(""), taken_up_ms=0, log_at=())
 
 
 def _same(record: TaskRecord, other: TaskRecord) -> bool:

@@ -131,6 +131,8 @@ class LogsWanted(msgspec.Struct, frozen=True):
 
     task: TaskId
     peer: PeerId
+    newest: int
+    """The last attempt that machine can know of."""
     is_up: bool
     """That machine lives, as far as is known."""
 

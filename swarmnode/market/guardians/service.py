@@ -73,7 +73,10 @@ class KeeperService:
         custody: Keeping,
         logbook: LogBook,
         post: Callable[[g.Event | g.LogsTold], None],
+        lacks_log: Callable[[TaskId], bool] = lambda _task: False,
     ) -> None:
+        """`lacks_log`: more of that log may be elsewhere, whoever keeps the task."""
+        self._lacks_log = lacks_log
         self._rpc, self._signer, self._custody = rpc, signer, custody
         self._logbook, self._post = logbook, post
         self._limiter = trio.CapacityLimiter(CARRIED_AT_ONCE)
@@ -146,12 +149,13 @@ class KeeperService:
             self.confirmed(task)
         return self._custody.guarded(task)
 
-    def fetch_logs(self, task: TaskId, peer: PeerId, *, is_up: bool) -> None:
-        """Bring home what a task of ours printed while that peer acted for it."""
+    def fetch_logs(self, task: TaskId, peer: PeerId, newest: int, *, is_up: bool) -> None:
+        """Bring home what a task of ours printed while that peer acted for it.
+
+        `newest` is the last attempt that it can know of.
+        """
         assert self._nursery is not None
         self._fetching[task] = True
-        record = self._custody.find(task)
-        newest = 0 if record is None else record.task_record.fence
         within_s = LOGS_TIMEOUT_S if is_up else LOGS_DEAD_TIMEOUT_S
         self._nursery.start_soon(self._fetch_all, task, peer, newest, within_s)
 
@@ -233,7 +237,8 @@ class KeeperService:
     async def _fetch_late(self, task: TaskId, peer: PeerId, newest: int) -> bool | None:
         """Once more when it is back, which as yet may know nothing; None: it did not come back."""
         with trio.move_on_after(LOGS_LATE_S):
-            while self._custody.find(task) is not None:  # else removed, or all is known of it
+            # Else it was removed, or all is known of it.
+            while self._custody.find(task) is not None or self._lacks_log(task):
                 await trio.sleep(LOGS_LATE_AGAIN_S)
                 if await self._fetch_both(task, peer, newest):
                     return True

@@ -42,6 +42,10 @@ class LateLogs:
         """Who has the rest of a log; empty for one that is whole, as far as is known."""
         return next(iter(self._at.get(task, ())), PeerId(""))
 
+    def machines(self, task: TaskId) -> tuple[PeerId, ...]:
+        """Everybody who may have the rest, the likelier one first."""
+        return self._at.get(task, ())
+
     def is_waited_for(self, task: TaskId) -> bool:
         """The rest of it may come any moment."""
         return task in self._waited

@@ -44,6 +44,7 @@ from swarmnode.market.guardians.records import GuardRecord, KeptPage
 from swarmnode.market.guardians.sound import fault_in
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.keys import task_id_of
+from swarmnode.tasks.lifecycle import TASK_ENDS
 from swarmnode.tasks.records import TaskRecord
 
 LISTEN_S: Final = 15.0
@@ -221,7 +222,16 @@ def _agreed(told: Mapping[TaskId, Sequence[GuardRecord]]) -> Iterator[TaskRecord
         if any(_fixed(record) != _fixed(records[0]) for record in records):
             log.warning("members contradict each other about task %s: it is left alone", task)
         else:
-            yield max(records, key=lambda record: record.version).task_record
+            yield _as_told(max(records, key=lambda record: record.version))
+
+
+def _as_told(guard: GuardRecord) -> TaskRecord:
+    """With who has its log, where it has ended: who acted for it, and who ran it."""
+    told = guard.task_record
+    if told.state not in TASK_ENDS:
+        return told
+    at = dict.fromkeys(peer for peer in (guard.acting, told.provider) if peer)
+    return msgspec.structs.replace(told, log_at=tuple(at))
 
 
 def _is_of(member: Member | None, caller: Caller) -> bool:

@@ -89,3 +89,34 @@ async def test_who_reads_along_is_let_go_after_a_minute_when_who_has_the_rest_is
         await trio.sleep(20)
         assert buyer.task(task_id).log_at == ""
         assert await log_of(lab["alice"].market, task_id) == TRAINED
+
+
+@simulated
+async def test_what_lacks_of_a_log_is_asked_for_again_after_a_restart() -> None:
+    names = ("alice", "bob", "carol", "dave", "erin", "frank")
+    async with MarketLab(*names, lends=["bob"]).running() as lab:
+        task_id = await _ended_while_away(lab)
+        acting = _acting_for(lab, task_id)
+        for gone in ("bob", acting):
+            await lab.kill(gone)
+            lab.lose(gone)
+        lab.find("alice")
+        await lab.start("alice")
+        with trio.fail_after(90):
+            assert (await lab["alice"].market.buyer.wait(task_id)).log_at == acting
+        await lab.kill("alice")
+        await lab.start("alice")
+        buyer = lab["alice"].market.buyer
+        buyer.keep_copies(lambda: None)
+        await trio.sleep(20)
+        assert buyer.task(task_id).log_at == acting
+        assert task_id not in buyer.uncopied(), "its guardian would let the log go"
+        await lab.start(acting)
+        lab.find(acting)
+        await trio.sleep(20)
+        assert buyer.task(task_id).log_at == ""
+        assert await log_of(lab["alice"].market, task_id) == TRAINED
+        assert buyer.task(task_id).record.log_at == ()
+        await lab.kill("alice")
+        await lab.start("alice")
+        assert lab["alice"].market.buyer.task(task_id).log_at == ""

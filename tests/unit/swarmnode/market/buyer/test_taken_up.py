@@ -5,6 +5,7 @@ from msgspec.structs import replace
 
 from p2p.ids import PeerId
 from swarmnode.market.buyer import events as e
+from swarmnode.market.guardians.events import LogsTold
 from swarmnode.market.guardians.messages import Claim
 from swarmnode.market.messages import CallForBids
 from swarmnode.tasks.ids import TaskId
@@ -69,6 +70,24 @@ def test_the_log_of_what_had_just_ended_is_claimed_from_who_ran_it_until_that_an
     desk.hear(BOB, State(TASK, 1, Phase.REPORTING))
     desk.run_for(60)
     assert desk.take(Claim) == []
+
+
+def test_a_log_that_lacked_is_asked_for_where_it_was_and_no_more_once_it_has_come() -> None:
+    carol = PeerId("carol")
+    desk = Desk()
+    desk.know(BOB, carol)
+    desk.do(e.TasksLoaded([]))
+    ended = replace(record(TaskState.DONE), key=b"k" * 32, ended_ms=5000, log_at=(carol, BOB))
+    desk.do(e.TakenUp([ended], 6000))
+    assert desk.buyer.late_logs.machines(TASK) == (carol, BOB)
+    desk.run_for(1)
+    assert [peer for peer, _ in desk.take(Claim)] == [BOB]
+    restarted = Desk()
+    restarted.do(e.TasksLoaded([ended]))
+    assert restarted.buyer.late_logs.machines(TASK) == (carol, BOB)
+    restarted.do(LogsTold(TASK, carol, is_whole=True))
+    assert restarted.buyer.late_logs.machines(TASK) == ()
+    assert restarted.record(TASK).log_at == ()
 
 
 def test_the_log_of_what_ended_long_before_the_copy_is_in_the_copy() -> None:
