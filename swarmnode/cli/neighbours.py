@@ -85,7 +85,7 @@ def is_up(words: list[bytes]) -> bool:
     """Whether that command line starts a node; `run` with a command of its own is a task."""
     if not words or words[0] not in (b"up", b"run"):
         return False
-    options = iter(words[1:])
+    options = filter(None, words[1:])  # what the kernel shows ends with an empty one
     return words[0] == b"up" or all(
         word.startswith(_NODE_OPTIONS) and (b"=" in word or next(options, b"") is not None)
         for word in options

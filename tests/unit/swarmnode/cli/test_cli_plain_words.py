@@ -86,6 +86,9 @@ def test_in_a_home_without_keys_there_is_nothing_to_bring_back(
         ("/usr/bin/python3 /opt/bin/swarmnode run", True),
         ("swarm run --api-tcp x", True),
         ("python3 -m swarmnode.daemon", True),
+        ("swarm up --profile test", True),
+        ("swarm run -- python3 train.py", False),
+        ("swarm run --gpu 1 python3 train.py", False),
         ("swarm task submit -- run", False),
     ],
 )
