@@ -179,8 +179,8 @@ class BuyerService:
     def _is_coming(self, task: TaskId) -> bool:
         """The rest of its log: whoever has that must not be told yet that we have everything."""
         late, guardians = self._core.late_logs, self.guardians
-        may_come = guardians.is_asking(task) or late.is_waited_for(task)
-        return guardians.is_fetching(task) or (may_come and late.where(task) != "")
+        may_come = guardians.logs.is_asking(task) or late.is_waited_for(task)
+        return guardians.logs.is_fetching(task) or (may_come and late.where(task) != "")
 
     def copied(self, tasks: frozenset[TaskId]) -> None:
         """The pool knows of their ends, and has their logs: nobody else need remember them."""
@@ -342,7 +342,7 @@ class BuyerService:
             case g.Confirmed(task):
                 self.guardians.confirmed(task)
             case g.LogsWanted(task, peer, newest, is_up):
-                self.guardians.fetch_logs(task, peer, newest, is_up=is_up)
+                self.guardians.logs.fetch(task, peer, newest, is_up=is_up)
             case TaskChanged() if self._is_ours(event.task):
                 self._feed.tell(event)
                 if event.state in TASK_ENDS:

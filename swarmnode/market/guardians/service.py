@@ -1,4 +1,4 @@
-"""Calls among the keepers of tasks: records are carried to them, and logs brought home."""
+"""Calls among the keepers of tasks: records are carried to them, and their logs are read."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,12 +19,10 @@ from p2p.identity.keys import SEED_BYTES
 from p2p.ids import NetworkId, PeerId, TrafficClass
 from p2p.wire.codec import decode_as, encode
 from p2p.wire.envelope import Signer, open_signed
-from storage.errors import StoreFullError
-from swarmnode.contained import contained
-from swarmnode.errors import LogStaleError
 from swarmnode.limits import CARRIED_AT_ONCE, CARRIED_TO_ONE_AT_ONCE, GUARD_RECORD_BYTES_MAX
 from swarmnode.market.guardians import events as g
 from swarmnode.market.guardians.kept import Guarded
+from swarmnode.market.guardians.log_fetching import LogFetcher
 from swarmnode.market.guardians.messages import (
     HOME_DOMAIN,
     ComeHome,
@@ -42,14 +40,6 @@ from swarmnode.tasks.keys import task_id_of
 
 CARRY_TIMEOUT_S: Final = 5.0
 """A keeper that does not take a record within a beat is tried again at the next one."""
-LOGS_TIMEOUT_S: Final = 60.0
-"""What was printed while we were away comes within this, or is left where it is."""
-LOGS_DEAD_TIMEOUT_S: Final = 5.0
-"""From a machine that is held for dead: meanwhile a provider waits with what it has."""
-LOGS_AGAIN_S: Final = 1.0
-LOGS_LATE_S: Final = 300.0
-"""Who could not be asked within that is asked for so long again: a machine may come back."""
-LOGS_LATE_AGAIN_S: Final = 5.0
 GUARDED_WITHIN_S: Final = 5.0
 """Who submits and leaves waits so long for the guardians: two round trips and their disks."""
 
@@ -76,7 +66,8 @@ class KeeperService:
         lacks_log: Callable[[TaskId], bool] = lambda _task: False,
     ) -> None:
         """`lacks_log`: more of that log may be elsewhere, whoever keeps the task."""
-        self._lacks_log = lacks_log
+        self.logs = LogFetcher(rpc, custody.find, logbook, post, lacks_log)
+        """Brings home what was printed elsewhere."""
         self._rpc, self._signer, self._custody = rpc, signer, custody
         self._logbook, self._post = logbook, post
         self._limiter = trio.CapacityLimiter(CARRIED_AT_ONCE)
@@ -84,9 +75,7 @@ class KeeperService:
         self._per_peer: dict[PeerId, trio.CapacityLimiter] = {}
         """One that does not answer holds up itself."""
         self._nursery: trio.Nursery | None = None
-        """Of what is carried and fetched; None before `run`."""
-        self._fetching: dict[TaskId, bool] = {}
-        """Tasks of which older logs are to come here; True: newer ones are refused meanwhile."""
+        """Of what is carried; None before `run`."""
         self._waiting: dict[tuple[PeerId, TaskId], GuardRecord] = {}
         """What is to be carried, the newest of each task to each keeper."""
         self._confirmed: dict[TaskId, trio.Event] = {}
@@ -110,17 +99,9 @@ class KeeperService:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Carry and fetch until cancelled."""
         async with trio.open_nursery() as nursery:
-            self._nursery = nursery
+            self._nursery = self.logs.nursery = nursery
             task_status.started()
             await trio.sleep_forever()
-
-    def is_fetching(self, task: TaskId) -> bool:
-        """Whether older logs of a task are still to come before newer ones."""
-        return self._fetching.get(task, False)
-
-    def is_asking(self, task: TaskId) -> bool:
-        """Whether somebody is asked for older logs of a task, or will be again."""
-        return task in self._fetching
 
     def carry(self, peer: PeerId, record: GuardRecord) -> None:
         """Bring a record to a keeper; whether it has come, it casts.
@@ -148,16 +129,6 @@ class KeeperService:
         finally:  # also when nobody waits any more
             self.confirmed(task)
         return self._custody.guarded(task)
-
-    def fetch_logs(self, task: TaskId, peer: PeerId, newest: int, *, is_up: bool) -> None:
-        """Bring home what a task of ours printed while that peer acted for it.
-
-        `newest` is the last attempt that it can know of.
-        """
-        assert self._nursery is not None
-        self._fetching[task] = True
-        within_s = LOGS_TIMEOUT_S if is_up else LOGS_DEAD_TIMEOUT_S
-        self._nursery.start_soon(self._fetch_all, task, peer, newest, within_s)
 
     def _on_come_home(self, caller: Caller, message: ComeHome) -> None:
         sealed = message.sealed
@@ -221,62 +192,3 @@ class KeeperService:
             raise RefusalError("malformed", "an offset before the beginning")
         piece = self._logbook.piece_after(ask.task, ask.stream, ask.fence, ask.offset)
         return KeptLog(piece[0], piece[1]), piece[2]
-
-    async def _fetch_all(self, task: TaskId, peer: PeerId, newest: int, within_s: float) -> None:
-        with contained(f"the bringing of task {task}'s log"):
-            is_whole: bool | None = None
-            with trio.move_on_after(within_s):
-                is_whole = await self._fetch_both(task, peer, newest)
-            if is_whole is None:
-                self._fetching[task] = False
-                is_whole = await self._fetch_late(task, peer, newest)
-            if is_whole is not None:
-                self._post(g.LogsTold(task, peer, is_whole))
-        self._fetching.pop(task, None)
-
-    async def _fetch_late(self, task: TaskId, peer: PeerId, newest: int) -> bool | None:
-        """Once more when it is back, which as yet may know nothing; None: it did not come back."""
-        with trio.move_on_after(LOGS_LATE_S):
-            # Else it was removed, or all is known of it.
-            while self._custody.find(task) is not None or self._lacks_log(task):
-                await trio.sleep(LOGS_LATE_AGAIN_S)
-                if await self._fetch_both(task, peer, newest):
-                    return True
-        return None
-
-    async def _fetch_both(self, task: TaskId, peer: PeerId, newest: int) -> bool:
-        """Whether we have all that it has; False where it keeps nothing of that task."""
-        for stream in STREAMS:
-            if not await self._fetch(task, stream, peer, newest):
-                return False
-        return True
-
-    async def _fetch(self, task: TaskId, stream: str, peer: PeerId, newest: int) -> bool:
-        """`newest` is the last attempt that peer can know of: were anything kept of a later one
-        that it makes up, the log of the true ones would be refused."""
-        while True:
-            try:
-                if not await self._fetch_piece(task, stream, peer, newest):
-                    return True
-            except (PeerUnreachableError, CallTimeoutError, StoreFullError):
-                await trio.sleep(LOGS_AGAIN_S)
-            except LogStaleError:
-                return True  # we have newer
-            except RemoteRefusalError:
-                return False
-
-    async def _fetch_piece(self, task: TaskId, stream: str, peer: PeerId, newest: int) -> bool:
-        """Whether there may be more."""
-        fence, have = self._logbook.reach(task, stream)
-        reply, body = await self._rpc.call(
-            peer,
-            ReadKeptLog(task, stream, fence, have),
-            KeptLog,
-            traffic_class=TrafficClass.NORMAL,
-            timeout_s=CARRY_TIMEOUT_S,
-        )
-        if not body or not max(fence, 1) <= reply.fence <= newest:
-            return False
-        grown = await self._logbook.take(task, reply.fence, stream, reply.offset, body)
-        # Else a gap that is not kept: the rest cannot be joined to it.
-        return reply.fence != fence or grown > have

@@ -47,7 +47,7 @@ class LogInbox:
             raise RefusalError("stale", "that attempt is not this task's newest one")
         if body and self._core.was_receipted(push.task, push.fence):
             raise RefusalError("stale", "that attempt has ended, and its log with it")
-        if self._keeper.is_fetching(push.task):
+        if self._keeper.logs.is_fetching(push.task):
             raise RefusalError("busy", "older parts of the log are still to come")
         if push.stream not in STREAMS or len(body) > LOG_PUSH_BYTES_MAX:
             raise RefusalError("malformed", f"stdout or stderr, {LOG_PUSH_BYTES_MAX} bytes at most")

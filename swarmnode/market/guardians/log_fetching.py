@@ -1,0 +1,126 @@
+"""Logs brought home: what a task of ours printed while another machine acted for it."""
+
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+from p2p.errors import CallTimeoutError, PeerUnreachableError, RemoteRefusalError
+from p2p.host.rpc.service import Rpc
+from p2p.ids import PeerId, TrafficClass
+from storage.errors import StoreFullError
+from swarmnode.contained import contained
+from swarmnode.errors import LogStaleError
+from swarmnode.market.guardians import events as g
+from swarmnode.market.guardians.messages import KeptLog, ReadKeptLog
+from swarmnode.market.guardians.records import GuardRecord
+from swarmnode.market.logbook import STREAMS, LogBook
+from swarmnode.tasks.ids import TaskId
+
+ASK_TIMEOUT_S: Final = 5.0
+"""Who does not answer within a beat is asked again."""
+LOGS_TIMEOUT_S: Final = 60.0
+"""What was printed while we were away comes within this, or is left where it is."""
+LOGS_DEAD_TIMEOUT_S: Final = 5.0
+"""From a machine that is held for dead: meanwhile a provider waits with what it has."""
+LOGS_AGAIN_S: Final = 1.0
+LOGS_LATE_S: Final = 300.0
+"""Who could not be asked within that is asked for so long again: a machine may come back."""
+LOGS_LATE_AGAIN_S: Final = 5.0
+
+
+class LogFetcher:
+    """Asks who acted for a task, until all that it has is here."""
+
+    def __init__(
+        self,
+        rpc: Rpc,
+        find: Callable[[TaskId], GuardRecord | None],
+        logbook: LogBook,
+        post: Callable[[g.LogsTold], None],
+        lacks_log: Callable[[TaskId], bool],
+    ) -> None:
+        """`find`: what is kept of a task; `lacks_log`: more of it may be elsewhere all the same."""
+        self._rpc, self._find, self._lacks_log = rpc, find, lacks_log
+        self._logbook, self._post = logbook, post
+        self.nursery: trio.Nursery | None = None
+        """Of those who ask; None before it is given."""
+        self._fetching: dict[TaskId, bool] = {}
+        """Tasks of which older logs are to come here; True: newer ones are refused meanwhile."""
+
+    def is_fetching(self, task: TaskId) -> bool:
+        """Whether older logs of a task are still to come before newer ones."""
+        return self._fetching.get(task, False)
+
+    def is_asking(self, task: TaskId) -> bool:
+        """Whether somebody is asked for older logs of a task, or will be again."""
+        return task in self._fetching
+
+    def fetch(self, task: TaskId, peer: PeerId, newest: int, *, is_up: bool) -> None:
+        """Bring home what a task of ours printed while that peer acted for it.
+
+        `newest` is the last attempt that it can know of.
+        """
+        assert self.nursery is not None
+        self._fetching[task] = True
+        within_s = LOGS_TIMEOUT_S if is_up else LOGS_DEAD_TIMEOUT_S
+        self.nursery.start_soon(self._fetch_all, task, peer, newest, within_s)
+
+    async def _fetch_all(self, task: TaskId, peer: PeerId, newest: int, within_s: float) -> None:
+        with contained(f"the bringing of task {task}'s log"):
+            is_whole: bool | None = None
+            with trio.move_on_after(within_s):
+                is_whole = await self._fetch_both(task, peer, newest)
+            if is_whole is None:
+                self._fetching[task] = False
+                is_whole = await self._fetch_late(task, peer, newest)
+            if is_whole is not None:
+                self._post(g.LogsTold(task, peer, is_whole))
+        self._fetching.pop(task, None)
+
+    async def _fetch_late(self, task: TaskId, peer: PeerId, newest: int) -> bool | None:
+        """Once more when it is back, which as yet may know nothing; None: it did not come back."""
+        with trio.move_on_after(LOGS_LATE_S):
+            # Else it was removed, or all is known of it.
+            while self._find(task) is not None or self._lacks_log(task):
+                await trio.sleep(LOGS_LATE_AGAIN_S)
+                if await self._fetch_both(task, peer, newest):
+                    return True
+        return None
+
+    async def _fetch_both(self, task: TaskId, peer: PeerId, newest: int) -> bool:
+        """Whether we have all that it has; False where it keeps nothing of that task."""
+        for stream in STREAMS:
+            if not await self._fetch(task, stream, peer, newest):
+                return False
+        return True
+
+    async def _fetch(self, task: TaskId, stream: str, peer: PeerId, newest: int) -> bool:
+        """`newest` is the last attempt that peer can know of: were anything kept of a later one
+        that it makes up, the log of the true ones would be refused."""
+        while True:
+            try:
+                if not await self._fetch_piece(task, stream, peer, newest):
+                    return True
+            except (PeerUnreachableError, CallTimeoutError, StoreFullError):
+                await trio.sleep(LOGS_AGAIN_S)
+            except LogStaleError:
+                return True  # we have newer
+            except RemoteRefusalError:
+                return False
+
+    async def _fetch_piece(self, task: TaskId, stream: str, peer: PeerId, newest: int) -> bool:
+        """Whether there may be more."""
+        fence, have = self._logbook.reach(task, stream)
+        reply, body = await self._rpc.call(
+            peer,
+            ReadKeptLog(task, stream, fence, have),
+            KeptLog,
+            traffic_class=TrafficClass.NORMAL,
+            timeout_s=ASK_TIMEOUT_S,
+        )
+        if not body or not max(fence, 1) <= reply.fence <= newest:
+            return False
+        grown = await self._logbook.take(task, reply.fence, stream, reply.offset, body)
+        # Else a gap that is not kept: the rest cannot be joined to it.
+        return reply.fence != fence or grown > have
