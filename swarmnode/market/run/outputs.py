@@ -57,11 +57,10 @@ async def collect(
             stored.append(await _store(executor, objects, net, record, piece))
         except OutputUnsafeError as exc:
             faults.append(str(exc))
-    if record.spec.changes:
-        try:
-            stored += await _store_changes(executor, objects, net, record, looked.found, chosen)
-        except (OutputUnsafeError, JobOverError) as exc:  # nobody named it: it fails nothing
-            notes.append(f"what it changed is not kept: {exc}")
+    try:
+        stored += await _store_changes(executor, objects, net, record, looked.found, chosen)
+    except (OutputUnsafeError, JobOverError) as exc:  # nobody named it: it fails nothing
+        notes.append(f"what it changed is not kept: {exc}")
     return _collected(stored, faults, "; ".join(notes))
 
 
@@ -74,11 +73,19 @@ async def _store_changes(
     chosen: Selection,
 ) -> list[StoredFile]:
     """What the task changed, beside what was asked for. Raises OutputUnsafeError, JobOverError."""
+    made = await _unasked(executor, record, found, chosen)
+    return [await _store(executor, objects, net, record, one, patience_s=0.0) for one in made]
+
+
+async def _unasked(
+    executor: Executor, record: JobRecord, found: Sequence[Found], chosen: Selection
+) -> list[Piece]:
+    """What it changed as one piece, unless what was asked for makes the whole folder already."""
+    if not record.spec.changes or any(not piece.name for piece in chosen.pieces):
+        return []
     views = (view for view in executor.jobs() if view.job == record.job)
     made = await changes(found, record, next((view.ordered_ns for view in views), 0))
-    if made is None or any(not piece.name for piece in chosen.pieces):
-        return []  # or it is part of what was asked for
-    return [await _store(executor, objects, net, record, made, patience_s=0.0)]
+    return [] if made is None else [made]
 
 
 def _patterns(record: JobRecord) -> list[Pattern]:
@@ -108,12 +115,7 @@ async def snapshot(executor: Executor, objects: Objects, record: JobRecord) -> C
     net, stored, faults = JobNet(record.spec.shape.net), list[StoredFile](), list[str]()
     try:
         looked, chosen = await executor.select(JobId(record.job), _patterns(record))
-        pieces = list(chosen.pieces)
-        if record.spec.changes and all(piece.name for piece in pieces):
-            views = (view for view in executor.jobs() if view.job == record.job)
-            made = await changes(looked.found, record, next((v.ordered_ns for v in views), 0))
-            pieces += [] if made is None else [made]
-        for piece in pieces:
+        for piece in (*chosen.pieces, *await _unasked(executor, record, looked.found, chosen)):
             stored.append(await _put_snapshot(executor, objects, net, record, piece))
     except (OutputUnsafeError, JobUnknownError, *PUT_LATER) as exc:
         faults.append(str(exc))

@@ -15,7 +15,9 @@ from swarmnode.tree.names import joined, text_of
 from swarmnode.tree.scan import scan
 
 ENVIRON = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1"}
-needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+needs_git = pytest.mark.skipif(
+    shutil.which("git") is None, reason="there is no git here: apt-get install git"
+)
 
 
 def git(folder: Path, *words: str) -> None:
