@@ -1,6 +1,8 @@
 """The code base keeps its own shape: see CONTRIBUTING.md."""
 
 import ast
+import re
+import tomllib
 from functools import cache
 from pathlib import Path
 
@@ -121,3 +123,12 @@ def test_nothing_is_left_for_later_in_a_comment() -> None:
         if any(word in line for word in words)
     ]
     assert not found
+
+
+def test_what_the_program_needs_is_locked_where_it_is_installed_from() -> None:
+    """The lock for tests has more: what only that has is missing for everybody else."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = {re.split(r"[<>=!~\[ ]", line)[0] for line in project["dependencies"]}
+    for lock in ("requirements.lock", "requirements-dev.lock"):
+        locked = set(re.findall(r"^([\w.-]+)(?:\[.*\])?==", (ROOT / lock).read_text(), re.M))
+        assert not needed - locked, lock
