@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import click
 
 from swarmnode.cli import exits
-from swarmnode.cli.client import Client, Document
+from swarmnode.cli.client import Client, Document, NodeUnreachableError
 from swarmnode.cli.machines import Machines
 from swarmnode.cli.output import emit, or_said, printable, table
 from swarmnode.cli.removed import say_if_out
@@ -92,6 +92,9 @@ def stay_with(
     except KeyboardInterrupt:
         _leave(client, made, cancels=cancel_on_interrupt)
         return Stayed(exits.INTERRUPTED)
+    except (NodeUnreachableError, EOFError):
+        task_follow.say(_how_to_return(made))
+        raise
     if detail is None:
         task_logs.leave_quietly()
         task_follow.say(f"nobody reads its output; see swarmnode task show {made}")
@@ -128,6 +131,14 @@ def _leave(client: Client, made: str, *, cancels: bool) -> None:
         task_follow.say(
             f"the task goes on: swarmnode task logs -f {made}, or swarmnode task cancel {made}"
         )
+
+
+def _how_to_return(made: str) -> str:
+    """For who has waited for the node in vain."""
+    return (
+        f"task {made} goes on where it runs: once the node is back, swarmnode task logs -f {made} "
+        f"shows what it prints, and swarmnode task get {made} brings what it makes"
+    )
 
 
 @dataclass(slots=True)

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from swarmnode.cli.client import Client, NodeUnreachableError
-from swarmnode.cli.task import follow
+from swarmnode.cli.task import follow, submitting
 
 
 @dataclass
@@ -49,6 +50,21 @@ def test_a_node_that_stays_away_is_given_up(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(NodeUnreachableError):
         waited(client, monkeypatch)
     assert client.now_s < follow.RECONNECT_S + 2
+
+
+def test_who_waited_for_a_node_in_vain_is_told_how_to_return(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = AwayClient(1e9)
+    machines = SimpleNamespace(has_others=True, label=str)
+    monkeypatch.setattr(submitting.Machines, "seen_by", lambda _client: machines)
+    monkeypatch.setattr("swarmnode.cli.task.follow.time.monotonic", lambda: client.now_s)
+    monkeypatch.setattr(follow, "_AGAIN_S", 0.0)
+    with pytest.raises(NodeUnreachableError):
+        submitting.stay_with(cast("Client", client), "t7", "json", cancel_on_interrupt=True)
+    said = capsys.readouterr().err
+    assert "swarmnode task logs -f t7" in said
+    assert "swarmnode task get t7" in said
 
 
 @dataclass
