@@ -57,7 +57,7 @@ def test_who_waited_for_a_node_in_vain_is_told_how_to_return(
 ) -> None:
     client = AwayClient(1e9)
     machines = SimpleNamespace(has_others=True, label=str)
-    monkeypatch.setattr(submitting.Machines, "seen_by", lambda _client: machines)
+    monkeypatch.setattr("swarmnode.cli.task.submitting.Machines.seen_by", lambda _client: machines)
     monkeypatch.setattr("swarmnode.cli.task.follow.time.monotonic", lambda: client.now_s)
     monkeypatch.setattr(follow, "_AGAIN_S", 0.0)
     with pytest.raises(NodeUnreachableError):
