@@ -77,6 +77,15 @@ def test_in_a_folder_of_the_project_it_begins_there_and_its_code_is_ours(
     assert (project / "src/results/model.txt").read_text() == "two"
 
 
+def test_what_it_made_has_the_rights_that_a_run_here_would_leave(
+    node: LocalNode, project: Path
+) -> None:
+    run(node, project, "--out", "results", "--", "python3", "src/train.py", "one", "0")
+    os.umask(ours := os.umask(0))
+    assert (project / "results").stat().st_mode & 0o777 == 0o755 & ~ours
+    assert (project / "results/model.txt").stat().st_mode & 0o777 == 0o644 & ~ours
+
+
 def test_a_file_of_ours_that_changed_stays_and_the_result_lies_beside_it(
     node: LocalNode, project: Path
 ) -> None:

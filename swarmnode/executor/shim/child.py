@@ -18,6 +18,9 @@ else:
 
 CODE_CANNOT_START, CODE_CANNOT_EXECUTE, CODE_NOT_FOUND = 125, 126, 127  # as docker run
 _FSIZE_SLACK_BYTES = 1 << 20
+_UMASK = 0o022
+"""What a login gives: results come home as readable as a run there would leave them. Meanwhile
+nobody else passes the folder above."""
 _KEPT_SIGNALS = frozenset({signal.SIGKILL, signal.SIGSTOP, signal.SIGXFSZ})
 """Two that nobody may change; the last stays ignored, as Python has it: a job that writes past its
 largest file is told so by the write, and may say what it was about."""
@@ -32,6 +35,7 @@ def be_the_job(
         os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
         logs.hand_over(order.sandbox.uid)
         _hear_signals()
+        os.umask(_UMASK)
         _limit(order.allowance, is_container=order.sandbox.is_container)
         _shut_in(order.sandbox, folder, fds, parent)
         _execute(order.argv, order.env)
