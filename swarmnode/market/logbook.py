@@ -47,6 +47,15 @@ class StreamRecord(Record, frozen=True):
         spans = {attempt: (base, end) for (attempt, base), end in zip(begins, ends, strict=True)}
         return spans.get(fence, (self.length, self.length))
 
+    def cut_back(self, is_known: Callable[[int], bool]) -> "StreamRecord":
+        """Without the first attempt that is not known, and all that came after it."""
+        begins = [*self.before, (self.fence, self.base)]
+        for number, (fence, base) in enumerate(begins):
+            if fence and not is_known(fence):
+                *before, (last, began) = begins[:number] or [(0, 0)]
+                return StreamRecord(base, last, began, tuple(before))
+        return self
+
     def turned_to(self, fence: int) -> "StreamRecord":
         """With a later attempt, which writes from here on."""
         if fence == self.fence:
@@ -111,7 +120,7 @@ class LogBook:
             while True:
                 may_grow = follow()  # asked first: what came before the end is read below
                 first, length = self._stream(self._tables, task, stream).span(attempt)
-                at = max(at, first)
+                at = max(min(at, length), first)  # it may have been cut back
                 while at < length:
                     at, piece = self._piece(task, stream, at, length)
                     yield piece
@@ -184,6 +193,32 @@ class LogBook:
         for at in range(0, len(pages), _WRITTEN_AT_ONCE):
             await self._tables.transact(_putting(task, pages[at : at + _WRITTEN_AT_ONCE]))
         await self._tables.transact(_ending(task, streams))
+
+    async def cut_back(self, task: TaskId, is_known: Callable[[int], bool]) -> None:
+        """Drop what an attempt that is not known printed, and all that was kept after it: what the
+        attempts before it printed can be gone on with. Raises StoreFullError."""
+
+        def apply(view: WriteView) -> None:
+            for stream in STREAMS:
+                self._cut_back(view, task, stream, is_known)
+
+        await self._tables.free(apply)
+
+    def _cut_back(
+        self, view: WriteView, task: TaskId, stream: str, is_known: Callable[[int], bool]
+    ) -> None:
+        record = self._stream(view, task, stream)
+        cut = record.cut_back(is_known)
+        if cut == record:
+            return
+        number, inside = divmod(cut.length, LOG_PAGE_BYTES)
+        first, prefix = _page_key(task, stream, number), _stream_key(task, stream)
+        for key, page in view.scan(LOG_PAGES, prefix, limit=self._head + self._tail + 1):
+            if key > first or (key == first and not inside):
+                view.delete(LOG_PAGES, key)
+            elif key == first:
+                view.put(LOG_PAGES, key, page[:inside])
+        view.put(LOG_STREAMS, prefix, encode(cut))
 
     def tasks(self) -> list[TaskId]:
         """Every task of which something is kept."""

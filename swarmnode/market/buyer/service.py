@@ -341,8 +341,8 @@ class BuyerService:
                 self.guardians.carry(peer, record)
             case g.Confirmed(task):
                 self.guardians.confirmed(task)
-            case g.LogsWanted(task, peer, newest, is_up):
-                self.guardians.logs.fetch(task, peer, newest, is_up=is_up)
+            case g.LogsWanted():
+                self.guardians.logs.fetch(event)
             case TaskChanged() if self._is_ours(event.task):
                 self._feed.tell(event)
                 if event.state in TASK_ENDS:

@@ -73,8 +73,9 @@ class Stewardship:
         """Go on from what the keepers know; what we have ended ourselves stays ended."""
         book, task = self._book, guard.task
         is_mine, record = guard.submitter == book.me, book.ledger.find(task)
-        fence = guard.task_record.fence
-        logs = self._logs(task, before, fence) if is_mine and before != book.me else []
+        logs = (
+            self._logs(guard.task_record, before, record) if is_mine and before != book.me else []
+        )
         if logs and guard.task_record.state in TASK_ENDS:
             machines = dict.fromkeys(peer for peer in (before, guard.task_record.provider) if peer)
             book.late_logs.expect(task, tuple(machines), now_s)
@@ -106,13 +107,17 @@ class Stewardship:
         guard = self._book.keeper.custody.find(record.task)
         self._book.late_logs.expect(record.task, record.log_at, now_s)
         self.want_log(record, FIRST_TERM if guard is None else guard.term, now_s)
-        return self._logs(record.task, record.log_at[0], record.fence)
+        return self._logs(record, record.log_at[0], record)
 
-    def _logs(self, task: TaskId, before: PeerId, newest: int) -> list[e.Effect]:
-        """Of what it printed while that machine acted for it."""
+    def _logs(self, told: TaskRecord, before: PeerId, ours: TaskRecord | None) -> list[e.Effect]:
+        """Of what it printed while that machine acted for it. What has ended here stays as it is
+        known here, with its attempts."""
         seen = self._book.machines.get(before, Seen())
         is_up = seen.liveness in (Liveness.ALIVE, Liveness.SUSPECT)
-        return [Notify(g.LogsWanted(task, before, newest, is_up))]
+        has_ended = ours is not None and ours.state in TASK_ENDS
+        attempts = (*told.attempts, *(ours.attempts if ours is not None and has_ended else ()))
+        known = tuple(dict.fromkeys(attempt.fence for attempt in attempts))
+        return [Notify(g.LogsWanted(told.task, before, told.fence, known, is_up))]
 
     def _has_ended(
         self, guard: GuardRecord, record: TaskRecord, now_s: float, *, is_back: bool

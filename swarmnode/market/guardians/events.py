@@ -133,6 +133,8 @@ class LogsWanted(msgspec.Struct, frozen=True):
     peer: PeerId
     newest: int
     """The last attempt that machine can know of."""
+    known: tuple[int, ...]
+    """The attempts that count, the newest ones: what others printed here is dropped."""
     is_up: bool
     """That machine lives, as far as is known."""
 

@@ -11,6 +11,7 @@ from p2p.ids import PeerId, TrafficClass
 from storage.errors import StoreFullError
 from swarmnode.contained import contained
 from swarmnode.errors import LogStaleError
+from swarmnode.limits import ATTEMPTS_KEPT_MAX
 from swarmnode.market.guardians import events as g
 from swarmnode.market.guardians.messages import KeptLog, ReadKeptLog
 from swarmnode.market.guardians.records import GuardRecord
@@ -56,20 +57,19 @@ class LogFetcher:
         """Whether somebody is asked for older logs of a task, or will be again."""
         return task in self._fetching
 
-    def fetch(self, task: TaskId, peer: PeerId, newest: int, *, is_up: bool) -> None:
-        """Bring home what a task of ours printed while that peer acted for it.
-
-        `newest` is the last attempt that it can know of.
-        """
+    def fetch(self, wanted: g.LogsWanted) -> None:
+        """Bring home what a task of ours printed while that peer acted for it."""
         assert self.nursery is not None
-        self._fetching[task] = True
-        within_s = LOGS_TIMEOUT_S if is_up else LOGS_DEAD_TIMEOUT_S
-        self.nursery.start_soon(self._fetch_all, task, peer, newest, within_s)
+        self._fetching[wanted.task] = True
+        within_s = LOGS_TIMEOUT_S if wanted.is_up else LOGS_DEAD_TIMEOUT_S
+        self.nursery.start_soon(self._fetch_all, wanted, within_s)
 
-    async def _fetch_all(self, task: TaskId, peer: PeerId, newest: int, within_s: float) -> None:
+    async def _fetch_all(self, wanted: g.LogsWanted, within_s: float) -> None:
+        task, peer, newest = wanted.task, wanted.peer, wanted.newest
         with contained(f"the bringing of task {task}'s log"):
             is_whole: bool | None = None
             with trio.move_on_after(within_s):
+                await self._cut_back(wanted)
                 is_whole = await self._fetch_both(task, peer, newest)
             if is_whole is None:
                 self._fetching[task] = False
@@ -77,6 +77,21 @@ class LogFetcher:
             if is_whole is not None:
                 self._post(g.LogsTold(task, peer, is_whole))
         self._fetching.pop(task, None)
+
+    async def _cut_back(self, wanted: g.LogsWanted) -> None:
+        """An attempt that we began while others acted for the task never was: were what it printed
+        here kept, nothing older could be joined to what came before it."""
+        whole = len(wanted.known) < ATTEMPTS_KEPT_MAX - 1  # else only the first and the newest
+        oldest = min(wanted.known if whole else wanted.known[1:], default=0)
+
+        def is_known(fence: int) -> bool:
+            return fence in wanted.known or fence < oldest
+
+        while True:
+            try:
+                return await self._logbook.cut_back(wanted.task, is_known)
+            except StoreFullError:
+                await trio.sleep(LOGS_AGAIN_S)
 
     async def _fetch_late(self, task: TaskId, peer: PeerId, newest: int) -> bool | None:
         """Once more when it is back, which as yet may know nothing; None: it did not come back."""

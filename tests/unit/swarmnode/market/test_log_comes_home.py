@@ -1,11 +1,16 @@
 """Who reads along a log whose task ended while its submitter was away."""
 
+from contextlib import aclosing
+from itertools import product
+
 import trio
 
+from p2p.ids import PeerId
+from p2p.membership.view import Liveness
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TaskState
 from testnet.sim.seeded import simulated
-from tests.market_lab import MarketLab, log_of, task
+from tests.market_lab import MarketLab, log_of, running, task
 
 TRAINED = b"".join(
     line + b"\n"
@@ -120,3 +125,35 @@ async def test_what_lacks_of_a_log_is_asked_for_again_after_a_restart() -> None:
         await lab.kill("alice")
         await lab.start("alice")
         assert lab["alice"].market.buyer.task(task_id).log_at == ""
+
+
+@simulated
+async def test_what_a_cut_off_submitter_began_in_vain_does_not_hide_what_ended_elsewhere() -> None:
+    names = ("alice", "bob", "carol", "dave", "erin")
+    async with MarketLab(*names, lends=["bob", "erin"]).running() as lab:
+        buyer = lab["alice"].market.buyer
+        task_id = await buyer.submit(task("train", "60", "1", "1"))
+        provider = await running(lab["alice"].market, task_id)
+        await trio.sleep(8)
+        here = {PeerId("alice"), *(PeerId(one) for one in ("bob", "erin") if one != provider)}
+        there = {PeerId(one) for one in names} - here
+        _part(lab, here, there, Liveness.DEAD)
+        async with aclosing(buyer.events()) as events:
+            while buyer.task(task_id).record.fence == 1:  # it takes its provider for lost
+                await anext(events)
+        await trio.sleep(45)  # the first attempt has ended by now, the second one has not
+        lab.network.heal()
+        _part(lab, here, there, Liveness.ALIVE)
+        await trio.sleep(60)
+        view = buyer.task(task_id)
+        assert (view.state, view.record.fence, view.log_at) == (TaskState.DONE, 1, "")
+        assert await log_of(lab["alice"].market, task_id) == TRAINED
+
+
+def _part(lab: MarketLab, here: set[PeerId], there: set[PeerId], liveness: Liveness) -> None:
+    """Neither side hears the other, or both do again."""
+    if liveness is Liveness.DEAD:
+        lab.network.cut(sorted(here), sorted(there))
+    for one, other in product(sorted(here), sorted(there)):
+        lab[one].roster.stands(other, liveness)
+        lab[other].roster.stands(one, liveness)

@@ -76,6 +76,36 @@ async def test_a_new_attempt_goes_on_where_the_last_had_come_to() -> None:
 
 
 @simulated
+@pytest.mark.parametrize("size", [10, LOG_PAGE_BYTES, 3 * LOG_PAGE_BYTES])
+async def test_what_an_attempt_printed_that_never_was_gives_way_to_the_one_before_it(
+    size: int,
+) -> None:
+    book, first = LogBook(MemoryTables()), b"1" * size
+    await book.take(TASK, 1, "stdout", 0, first)
+    await book.take(TASK, 2, "stdout", 0, b"2" * (2 * size + 5))
+    await book.take(TASK, 3, "stdout", 0, b"3" * size)
+    await book.take(TASK, 2, "stderr", 0, b"oh")
+    await book.cut_back(TASK, lambda fence: fence == 1)
+    assert await kept(book) == first
+    assert await kept(book, stream="stderr") == b""
+    assert book.reach(TASK, "stdout") == (1, size)
+    assert await book.take(TASK, 1, "stdout", size, b"rest") == size + 4
+    assert await book.take(TASK, 66, "stdout", 0, b"!") == 1
+    assert await kept(book) == first + b"rest!"
+
+
+@simulated
+async def test_attempts_that_count_keep_what_they_printed() -> None:
+    book = LogBook(MemoryTables())
+    await book.take(TASK, 1, "stdout", 0, b"one ")
+    await book.take(TASK, 2, "stdout", 0, b"two")
+    before = book.streams(TASK)
+    await book.cut_back(TASK, lambda fence: fence <= 2)
+    assert book.streams(TASK) == before
+    assert await kept(book) == b"one two"
+
+
+@simulated
 async def test_the_beginning_and_the_end_of_a_long_log_are_kept() -> None:
     book, pages = LogBook(MemoryTables(), head_pages=2, tail_pages=3), LOG_PAGE_BYTES
     data = b"".join(bytes([page]) * pages for page in range(20)) + b"end"
