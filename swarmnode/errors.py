@@ -104,6 +104,18 @@ class NotAllowedError(SwarmError):
     """Whoever asked may not do that; the text says who may."""
 
 
+class SecretUnknownError(SwarmError):
+    """A task wants a secret that its person has not here; the text says how to bring it."""
+
+
+class SecretRefusedError(SwarmError):
+    """A value or name that cannot be a secret; the text says why, and never tells the value."""
+
+
+class SecretSealedError(SwarmError):
+    """What was sealed cannot be opened, or is nothing that was sealed: the peer is at fault."""
+
+
 class TaskUnknownError(SwarmError):
     """No task with that id is known to this node."""
 

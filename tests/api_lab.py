@@ -10,6 +10,7 @@ from typing import Never, TypeVar
 
 import trio
 
+from p2p.identity.keys import KeySigner
 from p2p.ids import PeerId
 from storage.engine.memory_tables import MemoryTables
 from storage.facade import Forgotten
@@ -33,6 +34,7 @@ from swarmnode.home.config import Config
 from swarmnode.market.explain import TaskView
 from swarmnode.people.book import People
 from swarmnode.people.seals import Seals
+from swarmnode.people.secrets import SecretStore
 from swarmnode.people.unlocking import Unlocking
 from swarmnode.tasks.ids import TaskId
 from testnet.sim.memory_objects import MemoryObjects, Pool
@@ -69,6 +71,7 @@ class FakeHousehold:
     def __init__(self, tables: MemoryTables) -> None:
         self.people = People(tables, lambda: 0)
         self.seals = Seals(self.people, os.urandom)
+        self.secrets = SecretStore(tables, self.seals, KeySigner.from_seed(bytes(32)), lambda: 0)
         self.unlocking = Unlocking(self.people, self.seals, Keyring(tables), tables)
 
 

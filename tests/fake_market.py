@@ -10,6 +10,7 @@ from swarmnode.errors import TaskNotRunningError, TaskUnknownError
 from swarmnode.market.buyer.own_machines.hand_over import RemovedElsewhere
 from swarmnode.market.explain import Explanation, TaskEvent, TaskView
 from swarmnode.market.guardians.kept import Guarded
+from swarmnode.market.secrets.desk import NO_SECRETS
 from swarmnode.tasks.checkpoint import StoredFile
 from swarmnode.tasks.choices import JobSignal
 from swarmnode.tasks.ids import TaskId
@@ -124,12 +125,25 @@ class FakeBuyer:
         """Given to tasks, in order."""
         self.reading = 0
         """Log readers that have not ended."""
+        self.secrets_removed: list[tuple[str, str]] = []
+        self.secrets_given: dict[str, bytes] = {}
         self.on_submit: Callable[[TaskId], None] = lambda _task: None
         """What happens to a task at once."""
         self._changed = trio.Event()
         self._events: list[trio.MemorySendChannel[TaskEvent]] = []
 
-    async def submit(self, spec: TaskSpec, person: str = "", *, detached: bool = False) -> TaskId:
+    async def secret_removed(self, person: str, name: str) -> None:
+        self.secrets_removed.append((person, name))
+
+    async def submit(
+        self,
+        spec: TaskSpec,
+        person: str = "",
+        *,
+        detached: bool = False,
+        secrets: Mapping[str, bytes] = NO_SECRETS,
+    ) -> TaskId:
+        self.secrets_given = dict(secrets)
         await trio.lowlevel.checkpoint()
         task = TaskId(f"t{len(self.views) + 1}")
         self.printed[task] = {"stdout": bytearray(), "stderr": bytearray()}

@@ -13,6 +13,7 @@ from swarmnode.market.explain import Explanation, TaskEvent, TaskView
 from swarmnode.market.guardians.kept import Guarded
 from swarmnode.people.book import People
 from swarmnode.people.seals import Seals
+from swarmnode.people.secrets import SecretStore
 from swarmnode.people.unlocking import Unlocking
 from swarmnode.tasks.choices import JobSignal
 from swarmnode.tasks.ids import TaskId
@@ -65,7 +66,14 @@ class OwnMachinesFace(Protocol):
 class BuyerFace(Protocol):
     """What the API needs of `swarmnode.market.buyer.service.BuyerService`: tasks of this node."""
 
-    async def submit(self, spec: TaskSpec, person: str = "", *, detached: bool = False) -> TaskId:
+    async def submit(
+        self,
+        spec: TaskSpec,
+        person: str = "",
+        *,
+        detached: bool = False,
+        secrets: Mapping[str, bytes] = ...,
+    ) -> TaskId:
         """For a person of this machine. Durable when it returns."""
         ...
 
@@ -85,6 +93,10 @@ class BuyerFace(Protocol):
 
     async def signal(self, task: TaskId, signal: JobSignal) -> None:
         """Raises TaskUnknownError, TaskNotRunningError, and those of a call to its provider."""
+        ...
+
+    async def secret_removed(self, person: str, name: str) -> None:
+        """No open task of that person that wants it starts any more. Raises StoreFullError."""
         ...
 
     async def files_now(self, task: TaskId) -> FilesTold:
@@ -162,6 +174,9 @@ class HouseholdFace(Protocol):
 
     @property
     def unlocking(self) -> Unlocking: ...
+
+    @property
+    def secrets(self) -> SecretStore: ...
 
 
 class NodeFace(Protocol):

@@ -1,12 +1,15 @@
-"""Whether the machines that a new task requires and avoids are said by their ids."""
+"""Whether the machines that a new task requires and avoids are said by their ids; and its labs."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
+
+import msgspec
 
 from p2p.errors import IdentityError
 from p2p.identity.keys import public_key_of
 from swarmnode.api.schema.node import PeerLine
 from swarmnode.errors import SpecError
+from swarmnode.tasks.secrets.wants import ANY_LAB
 from swarmnode.tasks.spec import TaskSpec
 
 SHOWN_MAX: Final = 5
@@ -41,3 +44,22 @@ def _remedy(text: str, known: Sequence[PeerLine]) -> str:
     if called:
         return f"the machine of that name is {' or '.join(called)}"
     return "swarmnode peer ls -o json shows those of the machines"
+
+
+def with_lab_ids(spec: TaskSpec, known: Sequence[PeerLine]) -> TaskSpec:
+    """With the ids of labs that its secrets may go to, in place of their names. SpecError."""
+    ids = (
+        text if text == ANY_LAB or _is_id(text) else _lab_called(text, known)
+        for text in spec.secret_to
+    )
+    return msgspec.structs.replace(spec, secret_to=tuple(sorted(set(ids))))
+
+
+def _lab_called(text: str, known: Sequence[PeerLine]) -> str:
+    called = {line.lab for line in known if line.lab_name == text and line.lab}
+    if len(called) == 1:
+        return called.pop()
+    if called:
+        which = " or ".join(sorted(called)[:SHOWN_MAX])
+        raise SpecError(f"secret_to: several labs are called {text[:60]!r}: say {which}")
+    raise SpecError(f"secret_to: no lab {text[:60]!r} is known here: swarmnode peer ls shows them")

@@ -9,13 +9,13 @@ from typing import Final
 
 import msgspec
 
-from swarmnode.errors import LimitNotEnforceableError
+from swarmnode.errors import ExecutorUnavailableError, LimitNotEnforceableError
 from swarmnode.executor.cpus import as_list
 from swarmnode.executor.disk.given import given_bytes
 from swarmnode.executor.disk.work_disk import WorkDisk
 from swarmnode.executor.job_folder import CrashRecord, JobFolder, boot_id
 from swarmnode.executor.kernel.cgroup import JobCgroup
-from swarmnode.executor.port import JobSpec, Limit
+from swarmnode.executor.port import JobSecrets, JobSpec, Limit
 from swarmnode.executor.sandbox import bubblewrap
 from swarmnode.executor.sandbox.capability import CONTAINER, Capability, ExecutorConfig
 from swarmnode.executor.sandbox.command import (
@@ -29,6 +29,7 @@ from swarmnode.executor.sandbox.command import (
     task_environment,
 )
 from swarmnode.executor.sandbox.seccomp import filter_program
+from swarmnode.executor.sandbox.secrets import in_memory
 from swarmnode.executor.shim import pairs
 from swarmnode.executor.shim.order import FD_DISK
 from swarmnode.executor.spawn import Shims
@@ -44,6 +45,11 @@ _RESERVE_LEAST_BYTES: Final = 256 << 20
 _PROGRAM_PARTS: Final = 16
 """Scratch may hold the task's memory but this part, which a program needs to live: so who fills it
 is told that it is full, and is not killed for it."""
+
+NO_PLACE: Final = (
+    "this machine runs tasks without namespaces (compute.sandbox = container): they have no place "
+    "of their own for secrets"
+)
 
 
 def refusal(missing: Iterable[Limit], limits: Mapping[Limit, str]) -> LimitNotEnforceableError:
@@ -114,20 +120,23 @@ class Launcher(msgspec.Struct, frozen=True):
         folder: JobFolder,
         make_disk: Callable[[], WorkDisk | None],
         lease: str = "",
+        secrets: JobSecrets | None = None,
     ) -> tuple[int, int] | None:
         """Make groups and disk, write the order, spawn. (shim pid, fd that says it runs).
 
         None when a shim has the lock already.
         """
+        if secrets is not None and record.is_container:
+            raise ExecutorUnavailableError(NO_PLACE)
         lock = folder.take_lock()
         if lock is None:
             return None
         try:
             disk = self._make_disk(record, folder, make_disk)
             cgroup, enforced = self._make_groups(record, folder, has_disk=disk is not None)
-            order = [*self._order(record, folder, cgroup, enforced), ("lease", lease)]
+            order = [*self._order(record, folder, cgroup, enforced, secrets), ("lease", lease)]
             pairs.write_pairs(str(folder.path / "order"), order, durable=False)
-            return self._spawn(folder, lock, disk)
+            return self._spawn(folder, lock, disk, secrets)
         finally:
             os.close(lock)
 
@@ -173,6 +182,7 @@ class Launcher(msgspec.Struct, frozen=True):
         folder: JobFolder,
         cgroup: JobCgroup,
         enforced: tuple[Limit, ...],
+        secrets: JobSecrets | None,
     ) -> list[tuple[str, str]]:
         self._write_filter(record, folder)
         order = [
@@ -185,7 +195,8 @@ class Launcher(msgspec.Struct, frozen=True):
             order.append(("uid", str(record.uid)))
         if record.is_container:
             return order + self._container_order(record, folder)
-        return order + self._bwrap_order(record, folder, has_disk=Limit.DISK_FS in enforced)
+        has_disk, has_secrets = Limit.DISK_FS in enforced, secrets is not None
+        return order + self._bwrap_order(record, folder, has_disk=has_disk, has_secrets=has_secrets)
 
     def _allowance(self, record: CrashRecord) -> list[tuple[str, str]]:
         spec = record.spec
@@ -213,7 +224,7 @@ class Launcher(msgspec.Struct, frozen=True):
         (folder.path / _FILTER).write_bytes(program)
 
     def _bwrap_order(
-        self, record: CrashRecord, folder: JobFolder, *, has_disk: bool
+        self, record: CrashRecord, folder: JobFolder, *, has_disk: bool, has_secrets: bool
     ) -> list[tuple[str, str]]:
         sources = Sources(is_staged=self.capability.is_staged)
         options = bwrap_options(self._view(record.spec, folder, sources, has_disk=has_disk))
@@ -223,10 +234,16 @@ class Launcher(msgspec.Struct, frozen=True):
         _write_args(args, options)
         home, name = bubblewrap.home_of(self.capability.bwrap)
         bwrap = f"{sources(home)}/{name}"
-        argv = bwrap_argv(bwrap, record.spec.argv, limit_pids=self.capability.pids_rlimit)
+        argv = bwrap_argv(
+            bwrap,
+            record.spec.argv,
+            limit_pids=self.capability.pids_rlimit,
+            has_secrets=has_secrets,
+        )
         return [
             ("bwrap_args", str(args)),
             ("has_disk", "1" if has_disk else ""),
+            ("has_secrets", "1" if has_secrets else ""),
             *(("stage", path) for path in sources.staged),
             *(("argv", word) for word in argv),
             ("env", "PATH=/usr/bin:/bin"),
@@ -272,12 +289,16 @@ class Launcher(msgspec.Struct, frozen=True):
         bins = [str(root / "bin")] if root else []
         return task_environment(asked, home=home, tmp=tmp, ctx=ctx, bins=bins)
 
-    def _spawn(self, folder: JobFolder, lock: int, disk: WorkDisk | None) -> tuple[int, int]:
+    def _spawn(
+        self, folder: JobFolder, lock: int, disk: WorkDisk | None, secrets: JobSecrets | None
+    ) -> tuple[int, int]:
         ready_read, ready_write = os.pipe2(os.O_CLOEXEC)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         opened = [os.open(folder.path / "shim.log", flags, 0o600), ready_write]
         given = [*opened, lock]
         try:
+            opened.append(in_memory(secrets))
+            given.append(opened[-1])
             if disk is not None:
                 opened.append(disk.another())
                 given.append(opened[-1])

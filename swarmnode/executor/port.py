@@ -14,6 +14,7 @@ import trio
 
 from swarmnode.tasks.choices import JobSignal as JobSignal
 from swarmnode.tasks.choices import Limit as Limit
+from swarmnode.tasks.secrets.wants import JobSecrets as JobSecrets
 from swarmnode.tree.names import Parts
 from swarmnode.tree.pattern import Pattern
 from swarmnode.tree.scan import Found, Scan
@@ -148,10 +149,11 @@ class Executor(Protocol):
         """The bytes of one such file; OutputUnsafeError for anything but a plain file beneath."""
         ...
 
-    async def start(self, spec: JobSpec) -> JobView:
+    async def start(self, spec: JobSpec, secrets: JobSecrets | None = None) -> JobView:
         """Write the crash record, then start. Idempotent by job id.
 
         `disk_bytes` is what the job may write, in addition to what its folder holds by now.
+        `secrets` are needed by the first start alone: what runs has them, whatever becomes of us.
         """
         ...
 

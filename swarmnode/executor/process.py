@@ -4,11 +4,10 @@ This service can be killed at any moment: everything it knows is in the job fold
 begins by reading them again.
 """
 
-import contextlib
 import os
 import random
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -48,6 +47,7 @@ from swarmnode.executor.spawn import Shims
 from swarmnode.executor.watch import final_exit, kill_left_over, reap, until_gone, until_ready
 from swarmnode.limits import KILL_TIMEOUT_S, LOG_READ_BYTES_MAX
 from swarmnode.tasks.records import FAULT
+from swarmnode.tasks.secrets.wants import JobSecrets
 
 ResultT = TypeVar("ResultT")
 
@@ -183,7 +183,7 @@ class ProcessExecutor(work_files.WorkFiles):
     def _stock(self, job: ExecutorJob) -> None:
         """Be quicker for the next one like it."""
         self._disks.stock(job.folder, job.record.spec.disk_bytes)
-        with contextlib.suppress(OSError):  # the next start will say why
+        with suppress(OSError):  # the next start will say why
             self._shims.stock()
 
     def enforceable(self) -> Mapping[Limit, str]:
@@ -211,7 +211,7 @@ class ProcessExecutor(work_files.WorkFiles):
         """Whether its folder is here."""
         return self._folder_of(job).path.exists()
 
-    async def start(self, spec: JobSpec) -> JobView:
+    async def start(self, spec: JobSpec, secrets: JobSecrets | None = None) -> JobView:
         """Write the crash record, then start; the job of an id starts once only.
 
         Raises ExecutorUnavailableError, LimitNotEnforceableError, EnvironmentUnknownError.
@@ -220,7 +220,7 @@ class ProcessExecutor(work_files.WorkFiles):
             if spec.job not in self._jobs:
                 self._refuse_if_troubled()
                 self._check(spec)
-                await self._launch(spec)
+                await self._launch(spec, secrets)
         job = self._jobs[spec.job]
         await job.started.wait()
         return job.view()
@@ -237,12 +237,12 @@ class ProcessExecutor(work_files.WorkFiles):
         if missing := [limit for limit in spec.must_enforce if limits[limit]]:
             raise refusal(missing, limits)
 
-    async def _launch(self, spec: JobSpec) -> None:
+    async def _launch(self, spec: JobSpec, secrets: JobSecrets | None) -> None:
         folder, nursery = self._folder_of(spec.job), self._nursery
         if nursery is None:
             raise RuntimeError("the executor does not run")
         with trio.CancelScope(shield=True):  # a shim that runs must be known
-            record, spawned = await self._write(partial(self._start_shim, spec, folder))
+            record, spawned = await self._write(partial(self._start_shim, spec, folder, secrets))
             self._jobs[spec.job] = job = ExecutorJob(folder, record)
             if lease := self._leases.pop(spec.job, ""):  # it may have grown meanwhile
                 folder.order_lease(lease)
@@ -251,14 +251,14 @@ class ProcessExecutor(work_files.WorkFiles):
         nursery.start_soon(self._attend, job, *(spawned or (0, -1)))
 
     def _start_shim(
-        self, spec: JobSpec, folder: JobFolder
+        self, spec: JobSpec, folder: JobFolder, secrets: JobSecrets | None
     ) -> tuple[CrashRecord, tuple[int, int] | None]:
         """In a thread. What `Launcher.start` returns, with what was noted before."""
         launcher = self._ready_launcher()
         launcher.prepare_job(folder)
         record = launcher.record_start(spec, folder, self._free_user(), self._free_cpus(spec))
-        make_disk = partial(self._make_disk, folder, spec.disk_bytes)
-        return record, launcher.start(record, folder, make_disk, self._leases.get(spec.job, ""))
+        disk, lease = partial(self._make_disk, folder, spec.disk_bytes), self._leases.get(spec.job)
+        return record, launcher.start(record, folder, disk, lease or "", secrets)
 
     def _make_disk(self, folder: JobFolder, disk_bytes: int) -> WorkDisk | None:
         if self._capability.limits[Limit.DISK_FS]:

@@ -21,7 +21,7 @@ from swarmnode.people.seals import Seals
 from swarmnode.tasks.checkpoint import StoredFile
 from swarmnode.tasks.lifecycle import TASK_ENDS
 from swarmnode.tasks.records import TaskRecord
-from swarmnode.tasks.secrets import SEALED, looks_secret
+from swarmnode.tasks.secrets.hidden import SEALED, looks_secret
 from swarmnode.tasks.spec import TaskSpec
 from swarmnode.tasks.store import TASKS, scan_all
 

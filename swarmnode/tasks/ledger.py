@@ -270,6 +270,15 @@ class Ledger:
         event = TaskChanged(task, at_ms, "noted", record.state, record.provider, words)
         return [self._write(record), Notify(event)]
 
+    def lose_secret(self, task: TaskId, name: str, at_ms: int) -> list[LedgerEffect]:
+        """Its person has removed a secret of it: it starts nowhere any more."""
+        before = self.get(task)
+        lost = tuple(dict.fromkeys((*before.lost_secrets, name)))
+        record = self._change(task, lost_secrets=lost)
+        words = f"secret {name!r} was removed"
+        event = TaskChanged(task, at_ms, "noted", record.state, record.provider, words)
+        return [self._write(record), Notify(event)]
+
     def set_log_at(self, task: TaskId, machines: tuple[PeerId, ...]) -> list[LedgerEffect]:
         """Who may have more of its log; none once that is whole."""
         if self.get(task).log_at == machines:

@@ -150,6 +150,9 @@ class TaskRecord(Record, frozen=True):
     log_at: tuple[PeerId, ...] = ()
     """Of one that has ended: who may have more of its log than has come, the likelier one first; a
     restart, and who recovers, asks them on."""
+    lost_secrets: tuple[str, ...] = ()
+    """Names of its secrets that their person removed while it was open: no machine is given it any
+    more."""
 
 
 def attempt_of(record: TaskRecord, peer: PeerId, fence: int) -> AttemptRecord | None:

@@ -85,3 +85,7 @@ class TaskSpec(Record, frozen=True):
     """For people."""
     changes: bool = False
     """What it added to its work folder or changed in it becomes one object more, `.`."""
+    secrets: tuple[tuple[str, str], ...] = ()
+    """(name of a secret of its person, variable or file: swarmnode.tasks.secrets.wants)."""
+    secret_to: tuple[str, ...] = ()
+    """Labs besides the submitter's whose machines may be given those, or `any`."""

@@ -9,6 +9,7 @@ from typing import Final
 from p2p.wire.codec import encode
 from swarmnode.errors import SpecError
 from swarmnode.limits import SPEC_BYTES_MAX, SPEC_TEXT_CHARS_MAX, SPEC_VALUES_MAX
+from swarmnode.tasks.secrets.wants import text_of
 from swarmnode.tasks.spec import GpuWant, NetWant, Shape, TaskSpec
 from swarmnode.tasks.spec_read import Reader, read_task
 
@@ -48,6 +49,7 @@ def spec_from_dict(given: Mapping[str, object]) -> TaskSpec:
         remedy = "give long arguments as an input file"
         faults.append(f"the task takes {size} bytes, limit {SPEC_BYTES_MAX}: {remedy}")
     values = len(spec.run) + len(spec.outputs) + 3 * (len(spec.variables) + len(spec.inputs))
+    values += 3 * len(spec.secrets) + len(spec.secret_to)
     if values + len(spec.avoid) + len(spec.require) > SPEC_VALUES_MAX:
         faults.append(f"the task has too many values, limit {SPEC_VALUES_MAX}: pack some inputs")
     if faults:
@@ -96,6 +98,8 @@ def every_key(spec: TaskSpec) -> dict[str, object]:
         "avoid": list(spec.avoid),
         "require": list(spec.require),
         "changes": spec.changes,
+        "secrets": [text_of(name, where) for name, where in spec.secrets],
+        "secret_to": list(spec.secret_to),
     }
     if spec.checkpoint is not None:
         every = f"{spec.checkpoint.every_ms}ms"

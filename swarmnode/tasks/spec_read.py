@@ -10,6 +10,7 @@ from storage.errors import CapabilityError
 from storage.manifests.capability import parse_cap
 from swarmnode.limits import PATTERNS_MAX, RETRIES_MAX, TASK_MEMORY_BYTES_MIN, TASK_NAME_CHARS_MAX
 from swarmnode.tasks.choices import Limit, PriorityClass, Repeatability
+from swarmnode.tasks.secrets.wants import ANY_LAB, variables_of, wants_of
 from swarmnode.tasks.sizes import parse_bytes, parse_cores, parse_duration_ms
 from swarmnode.tasks.spec import (
     CheckpointSpec,
@@ -89,9 +90,13 @@ def read_task(reader: Reader) -> TaskSpec:
         avoid=reader.take("avoid", _peers, ()),
         require=reader.take("require", _peers, ()),
         changes=reader.take("changes", _yes_or_no, False),
+        secrets=reader.take("secrets", lambda given: wants_of(_texts(given)), ()),
+        secret_to=reader.take("secret_to", _labs, ()),
     )
     if not spec.run and not any(fault.startswith("run:") for fault in reader.faults):
         reader.fault("run", "give the program and its arguments as a list")
+    for name in sorted({*variables_of(spec.secrets)} & {name for name, _ in spec.variables}):
+        reader.fault("secrets", f"{name!r} is a variable already: give the secret another name")
     reader.end()
     return spec
 
@@ -258,6 +263,13 @@ def _limits(given: object) -> tuple[str, ...]:
 
 def _peers(given: object) -> tuple[PeerId, ...]:
     return tuple(PeerId(text) for text in _texts(given))
+
+
+def _labs(given: object) -> tuple[str, ...]:
+    labs = _texts(given)
+    if ANY_LAB in labs and len(labs) > 1:
+        raise ValueError(f"{ANY_LAB!r} is every lab: name no other besides")
+    return tuple(sorted(set(labs)))
 
 
 def _count(low: int, high: int) -> Callable[[object], int]:

@@ -9,6 +9,7 @@ from swarmnode.market.buyer.service import BuyerService
 from swarmnode.people.book import People
 from swarmnode.people.sealed_tasks import at_rest
 from swarmnode.people.seals import Seals
+from swarmnode.people.secrets import SecretStore
 from swarmnode.people.unlocking import Unlocking
 
 
@@ -22,4 +23,5 @@ class Household:
         keyring.rest_by(self.seals.seal_key)
         buyer.rest_as(partial(at_rest, self.seals))
         logs.open_by(self.seals.open_cap)
+        self.secrets = SecretStore(edges.state, self.seals, edges.signer, edges.wall_ms)
         self.unlocking = Unlocking(self.people, self.seals, keyring, edges.state)

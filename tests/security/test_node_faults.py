@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from swarmnode.executor.fake.executor import FakeExecutor
-from swarmnode.executor.port import JobExit, JobId, JobSpec, JobView
+from swarmnode.executor.port import JobExit, JobId, JobSecrets, JobSpec, JobView
 from swarmnode.market.buyer.verdicts.held_back import REASON
 from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.messages import Phase, State
@@ -55,9 +55,9 @@ class FaultyExecutor(FakeExecutor):
         self._fault("put_file", job)
         await super().put_file(job, name, chunks)
 
-    async def start(self, spec: JobSpec) -> JobView:
+    async def start(self, spec: JobSpec, secrets: JobSecrets | None = None) -> JobView:
         self._fault("start", spec.job)
-        return await super().start(spec)
+        return await super().start(spec, secrets)
 
     def renew(self, job: JobId, left_s: float, notice_s: float) -> None:
         self._fault("renew", job)

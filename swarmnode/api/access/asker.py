@@ -13,7 +13,7 @@ from storage.manifests.capability import parse_kept, text_of_cap
 from swarmnode.errors import NotAllowedError, PersonLockedError
 from swarmnode.limits import LAB_REASON_CHARS_MAX
 from swarmnode.people.seals import Seals
-from swarmnode.tasks.secrets import HIDDEN
+from swarmnode.tasks.secrets.hidden import HIDDEN
 
 KEY: Final = "swarm.asker"
 """Where the gatekeeper leaves it in the ASGI scope."""

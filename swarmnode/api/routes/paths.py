@@ -12,6 +12,7 @@ from swarmnode.api.routes.events import EventRoutes
 from swarmnode.api.routes.node import NodeRoutes
 from swarmnode.api.routes.objects import ObjectRoutes
 from swarmnode.api.routes.people import PeopleRoutes
+from swarmnode.api.routes.secrets import SecretRoutes
 from swarmnode.api.routes.tasks import TaskRoutes
 
 
@@ -39,6 +40,7 @@ def all_routes(node: NodeFace, hub: EventHub, tokens: TokenBook = NO_TOKENS) -> 
         *MetricsRoutes(node).routes(),
         *ObjectRoutes(node).routes(),
         *TaskRoutes(node).routes(),
+        *SecretRoutes(node).routes(),
         *EventRoutes(hub).routes(),
         *PeopleRoutes(node, tokens).routes(),
     ]

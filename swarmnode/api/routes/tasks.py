@@ -14,7 +14,7 @@ from p2p.ids import PeerId
 from storage.errors import ManifestError, ObjectUnknownError
 from swarmnode.api.access.asker import Principal, asker_of, lab_reason, shown
 from swarmnode.api.face import NodeFace
-from swarmnode.api.machines_meant import refuse_other_than_ids
+from swarmnode.api.machines_meant import refuse_other_than_ids, with_lab_ids
 from swarmnode.api.reply import Stream, body_as, body_bytes, flag, number, reply
 from swarmnode.api.schema.tasks import (
     FilesLine,
@@ -86,19 +86,25 @@ class TaskRoutes:
         spec = await _spec_in(request)
         if spec.require or spec.avoid:
             refuse_other_than_ids(spec, self._node.peer_lines())
+        if spec.secret_to:
+            spec = with_lab_ids(spec, self._node.peer_lines())
         person = asker_of(request).person
+        self._node.household.secrets.check(person, spec.secrets)
         if person and spec.priority_class is PriorityClass.OWNER:
             raise SpecError("class owner is for the owner of this machine: choose another class")
         if flag(request, "dry_run"):
             explanation = await self._buyer.dry_run(spec, person)
             return reply(self._shown(request, explanation_of(explanation)))
         if not flag(request, "detach"):
-            return reply(SubmitReply(await self._buyer.submit(spec, person)), 201)
+            values = self._node.household.secrets.values(person, spec.secrets)
+            made = await self._buyer.submit(spec, person, secrets=values)
+            return reply(SubmitReply(made), 201)
         made, guarded = await self._submit_detached(spec, person)
         return reply(SubmitReply(made, guarded.holders, guarded.note), 201)
 
     async def _submit_detached(self, spec: TaskSpec, person: str) -> tuple[TaskId, Guarded]:
-        made = await self._buyer.submit(spec, person, detached=True)
+        values = self._node.household.secrets.values(person, spec.secrets)
+        made = await self._buyer.submit(spec, person, detached=True, secrets=values)
         return made, await self._node.market.guardians.guarded(made)
 
     async def ls(self, request: Request) -> Response:

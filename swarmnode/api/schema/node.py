@@ -37,6 +37,22 @@ class PeerLine(msgspec.Struct, frozen=True):
     """As its certificates say; empty for a member not met since the start."""
 
 
+class SecretLine(msgspec.Struct, frozen=True):
+    """A secret of the asker's: its value is told to nobody."""
+
+    name: str
+    size: int
+    set_ms: int
+
+
+class SecretKept(msgspec.Struct, frozen=True):
+    """It is kept from here on; tasks that were submitted before have what was there then."""
+
+    name: str
+    size: int
+    replaced: bool
+
+
 class MemberMachine(msgspec.Struct, frozen=True):
     """A machine of a person. `why_out` is empty unless it was removed."""
 

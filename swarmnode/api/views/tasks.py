@@ -25,7 +25,7 @@ from swarmnode.tasks.checkpoint import StoredFile
 from swarmnode.tasks.ledger import TaskChanged
 from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.records import AttemptRecord, Outcome, RoundRecord, TaskRecord
-from swarmnode.tasks.secrets import masked
+from swarmnode.tasks.secrets.hidden import masked
 from swarmnode.tasks.spec import TaskSpec
 from swarmnode.tasks.spec_load import spec_as_dict
 

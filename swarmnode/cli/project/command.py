@@ -27,6 +27,7 @@ from swarmnode.cli.task import follow as task_follow
 from swarmnode.cli.task import inputs as task_inputs
 from swarmnode.cli.task.inputs import Input
 from swarmnode.cli.task.options import submit_options
+from swarmnode.cli.task.secrets import refuse_missing as refuse_missing_secrets
 from swarmnode.cli.task.spec import merge_flags, read_spec
 from swarmnode.cli.task.submitting import (
     CommandBehind,
@@ -103,6 +104,7 @@ def _send(
         refuse_missing(argv, project.root, project.within, sending.names())
     bringer = _bringer(sending, spec) if not (dry_run or detach) else None
     with node(wait_s) as client:
+        refuse_missing_secrets(client, spec)
         if dry_run:
             return _show(sending, client, spec, fmt)
         with piped(is_wanted=not no_stdin) as given:

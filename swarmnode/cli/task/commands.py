@@ -18,6 +18,7 @@ from swarmnode.cli.task.get import get
 from swarmnode.cli.task.many import cancel, ls, retry, rm, signal, wait
 from swarmnode.cli.task.names import resolve
 from swarmnode.cli.task.options import submit_options
+from swarmnode.cli.task.secrets import refuse_missing
 from swarmnode.cli.task.spec import merge_flags, read_spec
 from swarmnode.cli.task.submitting import (
     CommandBehind,
@@ -65,6 +66,7 @@ def submit(
     wanted = task_inputs.read(inputs)
     task_inputs.check(spec, wanted)
     with node(wait_s) as client:
+        refuse_missing(client, spec)
         if wanted:
             stored = task_inputs.upload(wanted, client, is_kept=keep_inputs)
             spec["inputs"] = {**(spec.get("inputs") or {}), **stored}

@@ -27,6 +27,20 @@ _OPTIONS: Final = (
         "--set", "variables", multiple=True, metavar="NAME=VALUE", help="Environment variable."
     ),
     click.option(
+        "--secret",
+        "secrets",
+        multiple=True,
+        metavar="NAME[=VARIABLE|=/run/secrets/FILE]",
+        help="A secret of yours (secret set), as a variable and as /run/secrets/NAME.",
+    ),
+    click.option(
+        "--secret-to",
+        "secret_to",
+        multiple=True,
+        metavar="LAB|any",
+        help="Machines of this lab may be given them, too.",
+    ),
+    click.option(
         "--in", "inputs", multiple=True, metavar="NAME=FILE|CAP", help="A file in its work folder."
     ),
     click.option("--keep-inputs", is_flag=True, help="What --in stores stays after the task."),

@@ -19,6 +19,10 @@ _PLAIN: Final = (
 )  # fmt: skip
 _SHAPE: Final = (("cpu", "cpu"), ("mem", "mem"), ("disk", "disk"))
 _GPU: Final = (("gpu", "count"), ("vram", "vram"), ("gpu_model", "model"))
+_LISTS: Final = (
+    ("outputs", "outputs"), ("enforce", "enforce"), ("secrets", "secrets"),
+    ("secret_to", "secret_to"),
+)  # fmt: skip
 _CHECKPOINT: Final = (
     ("checkpoint", "dir"), ("checkpoint_every", "every_s"), ("checkpoint_keep", "keep"),
 )  # fmt: skip
@@ -54,7 +58,7 @@ def merge_flags(spec: Document, flags: Flags, argv: Sequence[str]) -> None:
     checkpoint = _table(spec, "checkpoint")
     _take(checkpoint, flags, _CHECKPOINT)
     _put(spec, "checkpoint", checkpoint)
-    for flag, key in (("outputs", "outputs"), ("enforce", "enforce")):
+    for flag, key in _LISTS:
         if flags[flag]:
             spec[key] = [*_given(spec, key, list, "list"), *flags[flag]]
     if flags["changes"]:

@@ -27,6 +27,7 @@ from swarmnode.executor.port import (
     JobCall,
     JobExit,
     JobId,
+    JobSecrets,
     JobSignal,
     JobSpec,
     JobView,
@@ -208,8 +209,8 @@ class FakeExecutor:
         """Make a tree's files once the stream is whole."""
         await fake_files.unpack(self._folder(job).process, base, chunks, self._wall_ms())
 
-    async def start(self, spec: JobSpec) -> JobView:
-        """Start the program; the job of an id starts once only."""
+    async def start(self, spec: JobSpec, secrets: JobSecrets | None = None) -> JobView:
+        """Start the program; the job of an id starts once only. Programs here read no secrets."""
         await trio.lowlevel.checkpoint()
         if not self._runs:
             raise RuntimeError("the executor does not run")

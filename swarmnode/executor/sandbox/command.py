@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from swarmnode.executor.shim.order import FD_ARGS, FD_BLOCK, FD_SECCOMP, FD_STATUS
+from swarmnode.executor.shim.secret_files import FD_OPTIONS
 from swarmnode.executor.shim.stage import HELD, staged_path
 
 USER: Final = 65534
@@ -26,7 +27,7 @@ _MERGED: Final = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _APART: Final = (
     "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-net",
     "--unshare-cgroup-try", "--uid", str(USER), "--gid", str(USER), "--cap-drop", "ALL",
-    "--disable-userns", "--die-with-parent", "--new-session", "--hostname", "swarm", "--clearenv",
+    "--disable-userns", "--die-with-parent", "--new-session", "--hostname", "swarm",
 )  # fmt: skip
 _PROC_HIDDEN: Final = (
     "kcore", "keys", "kmsg", "kpagecgroup", "kpagecount", "kpageflags", "latency_stats",
@@ -91,11 +92,14 @@ class SandboxView(msgspec.Struct, frozen=True):
     """The shim limits processes by itself, before the task begins."""
 
 
-def bwrap_argv(bwrap: str, argv: Sequence[str], *, limit_pids: bool) -> list[str]:
+def bwrap_argv(
+    bwrap: str, argv: Sequence[str], *, limit_pids: bool, has_secrets: bool
+) -> list[str]:
     """The visible part of the command line: numbers of files, and the task's own command."""
     block = ["--block-fd", str(FD_BLOCK)] if limit_pids else []
+    secrets = ["--args", str(FD_OPTIONS)] if has_secrets else []
     return [
-        bwrap, "--args", str(FD_ARGS), "--seccomp", str(FD_SECCOMP),
+        bwrap, "--clearenv", *secrets, "--args", str(FD_ARGS), "--seccomp", str(FD_SECCOMP),
         "--json-status-fd", str(FD_STATUS), *block, "--", *argv,
     ]  # fmt: skip
 

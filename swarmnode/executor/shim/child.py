@@ -3,7 +3,7 @@
 import os
 import resource
 
-from swarmnode.executor.shim import stage, uid_mode
+from swarmnode.executor.shim import secret_files, stage, uid_mode
 from swarmnode.executor.shim.order import FD_SECCOMP
 
 TYPE_CHECKING = False
@@ -55,6 +55,8 @@ def _shut_in(sandbox: "Sandbox", folder: str, fds: "dict[int, int]", parent: int
         return
     for number, fd in fds.items():
         os.dup2(fd, number)
+    if sandbox.has_secrets:
+        secret_files.hand_over()
     if sandbox.uid:
         _become_staged(sandbox.uid, sandbox.stage)
 

@@ -27,6 +27,7 @@ from swarmnode.executor.shim.job_use import JobUse
 from swarmnode.executor.shim.logs import Logs
 from swarmnode.executor.shim.order import FD_DISK, Order
 from swarmnode.executor.shim.process import ShimProcess
+from swarmnode.executor.shim.secret_files import FD_SECRETS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class Shim:
         self._order = Order(pairs.read_pairs(folder + "/order"))
         if not self._order.sandbox.has_disk:
             os.closerange(FD_DISK, FD_DISK + 1)  # nothing of ours, then
+        if not self._order.sandbox.has_secrets:
+            os.close(FD_SECRETS)
         self._control = os.open(folder + "/control", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         """Where the node says what it wants."""
         self._started_s = time.monotonic()
@@ -226,9 +229,9 @@ class Shim:
 
 def main(folder: str, ready_fd: int, lock_fd: int) -> None:
     """Body of the process. The lock is ours already: the node took it and handed it on."""
-    os.closerange(3, FD_DISK)
+    os.closerange(3, FD_SECRETS)
     os.closerange(lock_fd + 1, FDS_MAX)
-    for fd in (FD_DISK, ready_fd, lock_fd):
+    for fd in (FD_SECRETS, FD_DISK, ready_fd, lock_fd):
         try:  # noqa: SIM105
             os.set_inheritable(fd, False)
         except OSError:  # a job without a file system of its own

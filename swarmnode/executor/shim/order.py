@@ -56,6 +56,8 @@ class Sandbox:
         """Path of the filter's program."""
         self.has_disk = bool(single.get("has_disk"))
         """Its work folder is a file system of its own, behind FD_DISK."""
+        self.has_secrets = bool(single.get("has_secrets"))
+        """Some are behind FD_SECRETS (swarmnode.executor.shim.secret_files)."""
         self.bwrap_args = single.get("bwrap_args", "")
         """Path of bubblewrap's options; empty in a container."""
         self.stage = [value for key, value in entries if key == "stage"]

@@ -19,6 +19,7 @@ from swarmnode.executor.shim.child import (
     be_the_job,
 )
 from swarmnode.executor.shim.order import FD_ARGS, FD_BLOCK, FD_SECCOMP, FD_STATUS
+from swarmnode.executor.shim.secret_files import FD_SECRETS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,6 +73,8 @@ class ShimProcess:
             be_the_job(self._order, self._folder, logs, fds, parent)
         for fd in fds.values():
             os.close(fd)
+        if self._sandbox.has_secrets:
+            os.close(FD_SECRETS)
         if self._sandbox.is_container:
             self.pid = self._child
 

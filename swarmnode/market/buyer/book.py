@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from p2p.effects import WakeAt
-from p2p.ids import NetworkId, PeerId
+from p2p.ids import LabId, NetworkId, PeerId
 from p2p.wire.envelope import Signer
 from swarmnode.market.buyer import events as e
 from swarmnode.market.buyer.bidding.auction import Auction
@@ -222,6 +222,11 @@ class Book:
         """Do not ask a machine for this task for a while."""
         pursuit = self.pursuits[task]
         pursuit.search.shun(peer, now_s + self.config.shun_s, now_s)
+
+    @property
+    def own_lab(self) -> LabId | None:
+        """Of this machine, as membership knows it."""
+        return self.machine(self.me).lab
 
     def kept_for_another(self, task: TaskId) -> GuardRecord | None:
         """What is kept here of a task for which we act while its submitter is away."""

@@ -18,7 +18,7 @@ from p2p.wire.envelope import Signer
 from swarmnode.market.buyer import events as e
 from swarmnode.market.buyer.attempts import Attempts
 from swarmnode.market.buyer.bidding.auctions import Auctions
-from swarmnode.market.buyer.book import Book
+from swarmnode.market.buyer.book import WAITING, Book
 from swarmnode.market.buyer.config import BuyerConfig
 from swarmnode.market.buyer.logs.late import LateLogs
 from swarmnode.market.buyer.notary import RightOf, no_right
@@ -121,6 +121,8 @@ class Buyer:
                 return self._on_taken_up(event, now_s)
             case e.GoesOnElsewhere():
                 return self._on_goes_on_elsewhere(event, now_s)
+            case e.SecretRemoved():
+                return self._on_secret_removed(event, now_s)
             case e.WasTaken():
                 self.taken_over_ms = event.at_ms
                 return [Persist(OWNER, TAKEN_KEY, event.at_ms.to_bytes(8))]
@@ -296,6 +298,17 @@ class Buyer:
             effects += receipts.give(task)
         return effects
 
+    def _on_secret_removed(self, event: e.SecretRemoved, now_s: float) -> list[e.Effect]:
+        """What runs has it; whoever would need it for another start is told so at its turn."""
+        book, effects = self._book, list[e.Effect]()
+        for record in book.ledger.unfinished():
+            is_theirs = record.person == event.person and not record.submitter
+            if is_theirs and event.name in dict(record.spec.secrets):
+                effects += book.ledger.lose_secret(record.task, event.name, book.wall_ms())
+                if record.state in WAITING:
+                    effects += book.retry(record.task, now_s)
+        return effects
+
     def _on_deadline_passed(self, event: e.DeadlinePassed, now_s: float) -> list[e.Effect]:
         if event.task not in self._book.pursuits:
             return []
@@ -323,6 +336,7 @@ class Buyer:
             self._book.machines.pop(event.peer, None)
             return self._attempts.on_gone(event.peer, "its machine is gone", now_s)
         self._book.machine(event.peer).liveness = event.liveness
+        self._book.machine(event.peer).lab = event.lab
         if event.liveness is Liveness.ALIVE:
             return self._auctions.on_room(event.peer, now_s)
         if event.liveness is Liveness.SUSPECT:

@@ -85,6 +85,13 @@ class CancelAsked(msgspec.Struct, frozen=True):
     why: str = "cancelled"
 
 
+class SecretRemoved(msgspec.Struct, frozen=True):
+    """A person of this machine has removed a secret that open tasks of theirs may want."""
+
+    person: str
+    name: str
+
+
 class DryRunAsked(msgspec.Struct, frozen=True):
     """Hold an auction for nothing; told by DryRunEnded with the same number."""
 
@@ -173,6 +180,7 @@ OwnersWord: TypeAlias = (
     | GoesOnElsewhere
     | ForgetAsked
     | CancelAsked
+    | SecretRemoved
     | DryRunAsked
 )
 Told: TypeAlias = OwnersWord | Advertised | MemberStands

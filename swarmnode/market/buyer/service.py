@@ -11,7 +11,6 @@ from p2p.identity.keys import SEED_BYTES
 from p2p.ids import PeerId, TrafficClass
 from p2p.mesh import Mesh
 from p2p.service import Driver, Performer
-from p2p.wire.codec import encode
 from storage.engine.port import Tables
 from storage.errors import StoreFullError
 from swarmnode.errors import SpecError, TaskNotRunningError, TaskUnknownError, TooManyTasksError
@@ -31,6 +30,7 @@ from swarmnode.market.guardians import events as g
 from swarmnode.market.guardians.service import KeeperService
 from swarmnode.market.guardians.store import load_guards
 from swarmnode.market.logbook import STREAMS, LogBook
+from swarmnode.market.secrets.desk import NO_SECRETS, SecretDesk
 from swarmnode.tasks.choices import JobSignal
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.keys import task_id_of
@@ -41,13 +41,11 @@ from swarmnode.tasks.patient_writer import PatientWriter
 from swarmnode.tasks.records import TaskRecord
 from swarmnode.tasks.spec import PriorityClass, TaskSpec
 from swarmnode.tasks.store import (
-    TASKS,
     load_forgotten,
     load_moved,
     load_rounds,
     load_taken_over_ms,
     load_tasks,
-    task_key,
 )
 
 _NOT_THE_OWNER: Final = (
@@ -97,11 +95,14 @@ class BuyerService:
         self._feed, self._ends = EventFeed(), Ends()
         self._dry_runs = DryRuns(self._driver.do)
         self._old_logs = OldLogs(self.logbook)
+        find, kept = self._core.ledger.find, self._core.custody.find
+        self._secrets = SecretDesk(mesh, tables, find, kept, self._begun)
         self._listen()
 
     def _listen(self) -> None:
         theirs = self.own_machines
-        self.guardians.asks(theirs.elsewhere.may_read, theirs.left_behind.is_ours)
+        is_ours = theirs.left_behind.is_ours
+        self.guardians.asks(theirs.elsewhere.may_read, is_ours, self._secrets.bring)
         LogInbox(self._mesh.rpc, self._core, self.guardians, self.logbook, self._begun)
         for kind in HEARD:
             self._mesh.rpc.listen(kind, self._on_message)
@@ -112,6 +113,7 @@ class BuyerService:
             await nursery.start(self._driver.run)
             self._lookout.look()
             await nursery.start(self.guardians.run)
+            await nursery.start(self._secrets.run)
             await self._driver.do(self._loaded())
             self._begun.set()
             nursery.start_soon(self._old_logs.run, self._core.ledger)
@@ -130,16 +132,24 @@ class BuyerService:
 
     # -- what the owner may ask
 
-    async def submit(self, spec: TaskSpec, person: str = "", *, detached: bool = False) -> TaskId:
+    async def submit(
+        self,
+        spec: TaskSpec,
+        person: str = "",
+        *,
+        detached: bool = False,
+        secrets: Mapping[str, bytes] = NO_SECRETS,
+    ) -> TaskId:
         """Take a task of a person on; it survives any crash once this returns.
+
+        `secrets`: the values of those that the spec names.
 
         Raises StoreFullError, TooManyTasksError, SpecError; then nothing was taken on.
         """
         await self._begun.wait()
         self._refuse(spec, person)
         record = self._new_task(spec, person)
-        raw = encode(record)
-        await self._tables.transact(lambda view: view.put(TASKS, task_key(record.task), raw))
+        await self._secrets.take_on(record, secrets)
         await self._is_done(e.Submitted(record, detached))  # else later: it is durable already
         return record.task
 
@@ -221,6 +231,11 @@ class BuyerService:
         if not await self._is_done(asked):
             raise _comes_later(f"{task} is cancelled")
         return self.task(task)
+
+    async def secret_removed(self, person: str, name: str) -> None:
+        """No open task of that person that wants it starts any more. Raises StoreFullError."""
+        if not await self._is_done(e.SecretRemoved(person, name)):
+            raise _comes_later("open tasks that want that secret are held back")
 
     async def files_now(self, task: TaskId) -> FilesTold:
         """What there is of a task's outputs, also while it runs: its provider stores it.
@@ -336,6 +351,8 @@ class BuyerService:
     # -- effects
 
     def _notify(self, event: e.Notice) -> None:
+        if isinstance(event, TaskChanged):
+            self._secrets.look_at(event.task)
         match event:
             case g.Carry(peer, record):
                 self.guardians.carry(peer, record)
@@ -350,6 +367,7 @@ class BuyerService:
                     self.guardians.confirmed(event.task)
                     self._ends.came(event.task)
             case TaskForgotten(task):
+                self._secrets.look_at(task)
                 self._old_logs.forget(task)
                 self._ends.came(task)  # it may have gone on elsewhere
                 if task in self._core.ledger.forgotten:

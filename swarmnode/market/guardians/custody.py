@@ -81,11 +81,12 @@ class Custody:
             return Guarded(has_ended=True)
         if kept is None:
             return Guarded()
+        stays = bool(record.spec.secrets)
         others = [peer for peer in kept.record.roster if peer != self._shelf.me]
         is_firm = not kept.record.before
         has, firm = kept.copies.has, kept.copies.firm
         holders = (peer for peer in others if is_firm and has.get(peer, (-1, -1)) >= firm)
-        return Guarded(tuple(holders), len(others))
+        return Guarded(tuple(holders), len(others), has_secrets=stays)
 
     def over(self) -> frozenset[TaskId]:
         """Tasks of ours that have ended, and are kept until the pool has that."""

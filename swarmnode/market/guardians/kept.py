@@ -169,6 +169,8 @@ class Guarded(msgspec.Struct, frozen=True):
     wanted: int = 0
     """How many should; 0: there is nobody else."""
     has_ended: bool = False
+    has_secrets: bool = False
+    """So that machines of other labs do not keep it."""
 
     @property
     def is_enough(self) -> bool:
@@ -180,6 +182,11 @@ class Guarded(msgspec.Struct, frozen=True):
         """What to know before this machine is switched off; empty: it may be."""
         if self.has_ended:
             return ""
+        if not self.wanted and self.has_secrets:
+            return (
+                "kept by this machine alone: a task with secrets is kept in its own lab, where no "
+                "other machine is up, so none could go on with it while this one is off"
+            )
         if not self.wanted:
             return "kept by this machine alone: no other could go on with it while this one is off"
         if self.is_enough:

@@ -5,6 +5,7 @@ import msgspec
 from p2p.ids import LabId, PeerId
 from p2p.membership.view import Liveness
 from swarmnode.market.guardians.records import GuardRecord, rank
+from swarmnode.tasks.secrets.wants import may_keep
 
 
 class KeeperRoster:
@@ -68,10 +69,13 @@ class KeeperRoster:
     def _in_order(self, record: GuardRecord) -> list[PeerId]:
         """Others that live: those of our lab first, each by its rank for the task."""
         mine = self._members.get(self._me, (Liveness.ALIVE, LabId("")))[1]
+        spec = record.task_record.spec
         others = [
             peer
-            for peer, (liveness, _) in self._members.items()
-            if liveness is Liveness.ALIVE and peer not in (self._me, record.submitter)
+            for peer, (liveness, lab) in self._members.items()
+            if liveness is Liveness.ALIVE
+            and peer not in (self._me, record.submitter)
+            and (not spec.secrets or may_keep(spec.secret_to, lab, mine))
         ]
         return sorted(others, key=lambda p: (self._members[p][1] != mine, rank(record.task, p)))
 

@@ -1,6 +1,6 @@
 """Calls among the keepers of tasks: records are carried to them, and their logs are read."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final, Protocol
 
@@ -37,11 +37,16 @@ from swarmnode.market.guardians.sound import fault_in
 from swarmnode.market.logbook import STREAMS, LogBook
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.keys import task_id_of
+from swarmnode.tasks.records import TaskRecord
 
 CARRY_TIMEOUT_S: Final = 5.0
 """A keeper that does not take a record within a beat is tried again at the next one."""
 GUARDED_WITHIN_S: Final = 5.0
 """Who submits and leaves waits so long for the guardians: two round trips and their disks."""
+
+
+async def _no_secrets(_peer: PeerId, _record: TaskRecord) -> None:
+    """Where nobody keeps any."""
 
 
 class Keeping(Protocol):
@@ -66,6 +71,8 @@ class KeeperService:
         lacks_log: Callable[[TaskId], bool] = lambda _task: False,
     ) -> None:
         """`lacks_log`: more of that log may be elsewhere, whoever keeps the task."""
+        self._bring_secrets: Callable[[PeerId, TaskRecord], Awaitable[None]] = _no_secrets
+        """See `asks`."""
         self.logs = LogFetcher(rpc, custody.find, logbook, post, lacks_log)
         """Brings home what was printed elsewhere."""
         self._rpc, self._signer, self._custody = rpc, signer, custody
@@ -90,11 +97,15 @@ class KeeperService:
         rpc.serve(ReadKeptLog, self._on_read_log, reply_bytes=lambda _request, _body: 32 * 1024)
 
     def asks(
-        self, may_read: Callable[[Caller, TaskId], bool], is_ours: Callable[[GuardRecord], bool]
+        self,
+        may_read: Callable[[Caller, TaskId], bool],
+        is_ours: Callable[[GuardRecord], bool],
+        bring_secrets: Callable[[PeerId, TaskRecord], Awaitable[None]],
     ) -> None:
         """Whether a caller is another machine of a task's owner; whether a right in a record was
-        given by a machine of this person."""
+        given by a machine of this person; to have the secrets of a task that somebody brings."""
         self._may_read, self._is_ours = may_read, is_ours
+        self._bring_secrets = bring_secrets
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Carry and fetch until cancelled."""
@@ -165,6 +176,7 @@ class KeeperService:
             raise RefusalError("malformed", str(exc)) from exc
         if fault := self._fault_of(caller.peer, record):
             raise RefusalError("malformed", fault)
+        await self._bring_secrets(caller.peer, record.task_record)
         self._post(g.KeepHeard(caller.peer, record, self._is_ours(record)))
         return KeepTaken(), b""
 

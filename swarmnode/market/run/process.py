@@ -17,7 +17,7 @@ from swarmnode.errors import (
     JobUnknownError,
     LimitNotEnforceableError,
 )
-from swarmnode.executor.port import Executor, JobId, JobSpec, JobView, Limit
+from swarmnode.executor.port import Executor, JobId, JobSecrets, JobSpec, JobView, Limit
 from swarmnode.limits import JOB_PIDS_MAX, NODE_DEATHS_HERE_MAX
 from swarmnode.market.run.staging import over
 from swarmnode.tasks.records import JobRecord
@@ -86,17 +86,15 @@ class JobProcess:
     def _view(self) -> JobView | None:
         return next((view for view in self._executor.jobs() if view.job == self._job), None)
 
-    async def make_ready(self, stage: Callable[[], Awaitable[None]] | None) -> None:
-        """Wait for the lease, then bring what it needs by `stage`; `stop` ends both early.
-
-        None where it was brought before.
-        """
+    async def make_ready(self, stage: Callable[[], Awaitable[None]]) -> None:
+        """Wait for the lease, then bring what it needs by `stage`; `stop` ends both early."""
         with self._staging:
             await self._leased.wait()  # a restart may have come after the lease's end
-            if stage is not None:
-                await stage()
+            await stage()
 
-    async def start(self, record: JobRecord, nursery: trio.Nursery) -> None:
+    async def start(
+        self, record: JobRecord, nursery: trio.Nursery, secrets: JobSecrets | None = None
+    ) -> None:
         """Have it running; its stops are of the nursery. Raises JobOverError where none will be."""
         self._nursery = nursery
         here = self._view()
@@ -104,7 +102,7 @@ class JobProcess:
             self._check_start()
         elif here.node_deaths >= NODE_DEATHS_HERE_MAX and not self._is_once:
             self.stop_reason = "node-died"
-        await self._start(job_spec(record))
+        await self._start(job_spec(record), secrets)
         self._is_started = True
         if self.stop_reason:
             nursery.start_soon(self._executor.stop, self._job, self._grace_s)
@@ -115,9 +113,9 @@ class JobProcess:
         if not self._executor.is_prepared(self._job):
             raise over("stopped", "lost", "its folder was removed from this machine")
 
-    async def _start(self, spec: JobSpec) -> None:
+    async def _start(self, spec: JobSpec, secrets: JobSecrets | None) -> None:
         try:
-            await self._executor.start(spec)
+            await self._executor.start(spec, secrets)
         except EnvironmentUnknownError as exc:
             raise over("unfit", "environment", str(exc)) from exc
         except LimitNotEnforceableError as exc:

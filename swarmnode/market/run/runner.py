@@ -8,6 +8,7 @@ done again. What the job is worth to its buyer is the seller's affair, not the r
 """
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final, Protocol
 
 import trio
@@ -16,7 +17,7 @@ from msgspec.structs import replace
 from p2p.host.rpc.service import Rpc
 from storage.facade import Objects
 from swarmnode.contained import contained
-from swarmnode.executor.port import Executor, JobId
+from swarmnode.executor.port import Executor, JobId, JobSecrets
 from swarmnode.limits import REASON_CHARS_MAX
 from swarmnode.market.run import events as run_events
 from swarmnode.market.run.ending import is_success, outcome_of, with_outputs
@@ -25,6 +26,7 @@ from swarmnode.market.run.logs import JobLog
 from swarmnode.market.run.net import JobNet
 from swarmnode.market.run.outputs import collect
 from swarmnode.market.run.process import JobProcess
+from swarmnode.market.run.secrets import SecretErrand
 from swarmnode.market.run.staging import JobOverError, stage
 from swarmnode.tasks.checkpoint import CheckpointRecord, WatchSpec
 from swarmnode.tasks.lifecycle import JobState
@@ -78,6 +80,9 @@ class JobRunner:
         self._executor, self._objects, self._memory = executor, objects, memory
         self._net, self._tell = JobNet(record.spec.shape.net), tell
         self._log = JobLog(rpc, executor, record)
+        self._errand = SecretErrand(rpc, lambda: self.record)
+        self._secrets: JobSecrets | None = None
+        """For the start, and gone with it."""
 
     async def run(self) -> None:
         """Bring the job to its end and its log to the buyer; ends early by `cancel`.
@@ -147,13 +152,17 @@ class JobRunner:
         """Have the process running. Raises JobOverError when there will be none."""
         if not self.process.is_known():
             is_staged = self.record.state is not JobState.LEASED
-            await self.process.make_ready(None if is_staged else self._stage)
+            await self.process.make_ready(partial(self._bring, is_staged=is_staged))
             if not self.process.stop_reason and not is_staged:
                 await self._tell(run_events.Staged(self.record.task, self.record.fence))
-        await self.process.start(self.record, nursery)
+        secrets, self._secrets = self._secrets, None
+        await self.process.start(self.record, nursery, secrets)
 
-    async def _stage(self) -> None:
-        await stage(self._executor, self._objects, self._memory, self._net, self.record)
+    async def _bring(self, *, is_staged: bool) -> None:
+        """Raises JobOverError."""
+        if not is_staged:
+            await stage(self._executor, self._objects, self._memory, self._net, self.record)
+        self._secrets = await self._errand.fetch()
 
     async def _attend(self) -> Outcome:
         """From the start of the process to the outcome. Raises JobOverError."""

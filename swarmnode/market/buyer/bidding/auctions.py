@@ -20,6 +20,7 @@ from swarmnode.market.pricing import FAILED_HERE, slack_ms
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TaskFact
 from swarmnode.tasks.records import RoundRecord, TaskRecord, failed_on
+from swarmnode.tasks.secrets.wants import SECRET_REASON, lost_words
 from swarmnode.tasks.spec import Repeatability, TaskSpec
 
 Unfit = tuple[tuple[PeerId, str], ...]
@@ -79,6 +80,8 @@ class Auctions:
             is_said = record.why == UNHEARD
             told = [] if is_said else book.ledger.set_why(task, UNHEARD, book.wall_ms())
             return [*told, *book.retry(task, now_s, book.config.award_repeat_s)]
+        if record.lost_secrets:
+            return book.give_up(task, SECRET_REASON, lost_words(record.lost_secrets))
         return self._open(record, now_s)
 
     def on_dry_run(self, event: e.DryRunAsked, now_s: float) -> list[e.Effect]:
@@ -122,7 +125,7 @@ class Auctions:
             for task, pursuit in self._book.pursuits.items()
             if _waits_for(pursuit, peer, now_s)
             and has_room(ledger.get(task).spec.shape, advert)
-            and not unfit_because(ledger.get(task).spec, peer, seen)
+            and not unfit_because(ledger.get(task).spec, peer, seen, self._book.own_lab)
         )
         kicked = list(islice(could, self._book.config.kicked_max))
         return [effect for task in kicked for effect in self._book.retry(task, now_s)]
@@ -198,7 +201,7 @@ class Auctions:
 
     def _unfit_because(self, spec: TaskSpec, pursuit: Pursuit, peer: PeerId, now_s: float) -> str:
         seen = self._book.machines.get(peer) or Seen()
-        why = self._book.out_because(peer) or unfit_because(spec, peer, seen)
+        why = self._book.out_because(peer) or unfit_because(spec, peer, seen, self._book.own_lab)
         if not why and pursuit.search.shuns(peer, now_s):
             return "could not do it a moment ago"
         return why

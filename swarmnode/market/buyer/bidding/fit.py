@@ -8,9 +8,10 @@ from typing import Final
 
 import msgspec
 
-from p2p.ids import PeerId
+from p2p.ids import LabId, PeerId
 from p2p.membership.view import Liveness
 from swarmnode.resources.advert import GpuLine, ResourceAdvert
+from swarmnode.tasks.secrets.wants import may_have
 from swarmnode.tasks.spec import GpuWant, Shape, TaskSpec
 
 _MIB: Final = 1024**2
@@ -27,6 +28,8 @@ class Seen(msgspec.Struct):
     """Smoothed time from a call to its answer."""
     jitter_s: float = 0.0
     """Smoothed distance of the samples from `rtt_s`; means nothing while that is None."""
+    lab: LabId | None = None
+    """As its certificate says; None: not known."""
     failures: int = 0
     """Attempts lost there, less those that ended well."""
 
@@ -43,14 +46,19 @@ class Seen(msgspec.Struct):
         return unknown_s if self.rtt_s is None else self.rtt_s + 2 * self.jitter_s
 
 
-def unfit_because(spec: TaskSpec, peer: PeerId, seen: Seen) -> str:
-    """Why a machine is not asked; empty when it is."""
+FOREIGN: Final = "is of another lab, and the secrets of the task stay in yours (secret_to)"
+
+
+def unfit_because(spec: TaskSpec, peer: PeerId, seen: Seen, own_lab: LabId | None = None) -> str:
+    """Why a machine is not asked; empty when it is. `own_lab`: of the task's submitter."""
     if peer in spec.avoid:
         return "the task avoids it"
     if spec.require and peer not in spec.require:
         return "the task requires other machines"
     if seen.liveness is not Liveness.ALIVE:
         return _standing(seen.liveness)
+    if spec.secrets and not may_have(spec.secret_to, seen.lab, own_lab):
+        return FOREIGN
     advert = seen.advert
     if advert is None:
         return "has not told what it lends"

@@ -25,7 +25,7 @@ from swarmnode.tasks.checkpoint import CheckpointRecord, OlderStep, StoredFile
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.records import Outcome, TaskRecord
-from swarmnode.tasks.secrets import HIDDEN, masked
+from swarmnode.tasks.secrets.hidden import HIDDEN, masked
 from swarmnode.tasks.spec import TaskSpec
 from swarmnode.tasks.store import TASKS, task_key
 from testnet.sim.seeded import simulated

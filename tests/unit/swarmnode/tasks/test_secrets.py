@@ -2,7 +2,7 @@
 
 import pytest
 
-from swarmnode.tasks.secrets import HIDDEN, looks_secret, masked
+from swarmnode.tasks.secrets.hidden import HIDDEN, looks_secret, masked
 
 
 @pytest.mark.parametrize(
