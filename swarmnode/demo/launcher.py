@@ -72,6 +72,8 @@ class LocalSwarm(msgspec.Struct):
     keep: bool = False
     own_people: bool = False
     """Each node is another person's, all of one lab; else all are the founder's."""
+    own_labs: bool = False
+    """Each of those people has a lab of their own."""
     _groups: list[str] = msgspec.field(default_factory=list)
     """Control groups of every task that ran here; they must be gone in the end."""
 
@@ -82,7 +84,8 @@ class LocalSwarm(msgspec.Struct):
         """
         listen = f"/ip4/{address}/tcp/{_free_port()}"
         home = self.root / name
-        names = Names(name, "demo", "demo-lab", f"site-{name}", ("compute", "storage"))
+        lab = f"lab-{name}" if self.own_labs else "demo-lab"
+        names = Names(name, "demo", lab, f"site-{name}", ("compute", "storage"))
         peer = self._enrol(home, names)
         environ = {
             **self._environ(home, names),
@@ -114,7 +117,8 @@ class LocalSwarm(msgspec.Struct):
             return enrol.found_network(place, names, os.urandom, now_ms).peer
         first = self.nodes[0]
         founder = Home(first.home, first.home, first.home / "cache", first.home / "run")
-        grant = Grant(1, DAY_MS, DAY_MS, own_machine=not self.own_people)
+        own_machine = not (self.own_people or self.own_labs)
+        grant = Grant(1, DAY_MS, DAY_MS, new_lab=self.own_labs, own_machine=own_machine)
         invite = enrol.make_invite(founder, [first.listen], grant, os.urandom, now_ms)
         return enrol.join(place, invite, names, os.urandom, now_ms).peer
 

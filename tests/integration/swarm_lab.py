@@ -29,10 +29,19 @@ def people_of(nodes: int, **settings: str) -> Iterator[LocalSwarm]:
 
 
 @contextmanager
-def _running(nodes: int, settings: Mapping[str, str], *, own_people: bool) -> Iterator[LocalSwarm]:
+def labs_of(nodes: int, **settings: str) -> Iterator[LocalSwarm]:
+    """The same, each node of another person and lab."""
+    with _running(nodes, settings, own_people=True, own_labs=True) as swarm:
+        yield swarm
+
+
+@contextmanager
+def _running(
+    nodes: int, settings: Mapping[str, str], *, own_people: bool, own_labs: bool = False
+) -> Iterator[LocalSwarm]:
     environ = {f"SWARM_{key}": value for key, value in settings.items()}
     environ[f"SWARM_ENV__{ENVIRONMENT.upper()}__PATH"] = sys.prefix
-    swarm = LocalSwarm(new_root(), environ=environ, own_people=own_people)
+    swarm = LocalSwarm(new_root(), environ=environ, own_people=own_people, own_labs=own_labs)
     try:
         for number in range(nodes):
             swarm.add(f"n{number}")

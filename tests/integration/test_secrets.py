@@ -6,9 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from swarmnode.demo.launcher import LocalNode
+from swarmnode.demo.launcher import LocalNode, LocalSwarm
 from swarmnode.demo.report import until
-from tests.integration.swarm_lab import log, submit, swarm_of, view, wait
+from tests.integration.swarm_lab import labs_of, log, submit, swarm_of, view, wait
+from tests.integration.test_daemon_restarts import processes_of
 
 TOKEN = b"tok-9fd2c1a7e8b6405d-with-more-than-enough-bytes"
 FILE = bytes(range(256)) * 16 + b"the end of a binary key \x00\xff"
@@ -121,3 +122,134 @@ def test_secrets_come_as_variables_and_files_and_lie_nowhere_else(tmp_path: Path
         assert sums == [sha(TOKEN), sha(FILE), sha(TOKEN), sha(FILE)], said
         assert said[4].startswith("400"), said
         assert found_in([pool.root], needles) == []
+
+
+def begins_with_secret(node: LocalNode, **more: object) -> str:
+    """A task that says what it knows, and stays until it is told to end."""
+    run = ["/bin/sh", "-c", 'printf "%s" "$hf" | sha256sum' + STAYS]
+    task = submit(node, {"run": run, "secrets": ["hf"], **more})
+    until(lambda: b"ready" in log(node, task), within_s=30, what="it has read it")
+    return task
+
+
+def test_what_runs_keeps_a_removed_secret_and_starts_nowhere_else() -> None:
+    with swarm_of(2) as pool:
+        mine, other = pool.nodes
+        set_secret(mine, "hf", TOKEN)
+        task = begins_with_secret(mine, require=[other.peer])
+        pool.kill_daemon(other)
+        pool.start(other)
+        pool.wait_ready()
+        end(mine, task)  # it had no need of them again
+        assert sha(TOKEN).encode() in log(mine, task)
+        assert found_in([pool.root], [TOKEN]) == []
+
+        task = begins_with_secret(mine)
+        assert swarm(mine, "secret", "rm", "hf").returncode == 0
+        assert view(mine, task)["state"] == "running"
+        where = view(mine, task)["provider"]
+        pool.node_of(where).client.call("POST", "/api/v1/node/pause", {"grace_s": 0})
+        ended = wait(mine, task)
+        assert (ended["state"], ended["reason"]) == ("failed", "secret")
+        assert "'hf'" in ended["detail"]
+        again = swarm(mine, "task", "submit", "--secret", "hf", "--", "true")
+        assert again.returncode == 5
+        assert b"swarmnode secret set hf" in again.stderr
+        assert len(mine.client.get("/api/v1/tasks")) == 2
+
+
+def apart_from_its_guardians(pool: LocalSwarm, task: str) -> tuple[LocalNode, list[LocalNode]]:
+    """Where a task of the first node runs, which is none of those that keep it."""
+    mine = pool.nodes[0]
+    until(lambda: len(view(mine, task)["guardians"]) == 2, within_s=30, what="guardians")
+    guardians = [pool.node_of(peer) for peer in view(mine, task)["guardians"]]
+    for node in guardians:
+        node.client.call("POST", "/api/v1/node/pause", {"grace_s": 0})
+
+    def elsewhere() -> bool:
+        seen = view(mine, task)
+        return seen["state"] == "running" and seen["provider"] not in seen["guardians"]
+
+    until(elsewhere, within_s=30, what="it runs apart from its guardians")
+    for node in guardians:
+        node.client.call("POST", "/api/v1/node/resume")
+    return pool.node_of(view(mine, task)["provider"]), guardians
+
+
+def test_a_guardian_gives_the_secrets_to_the_next_machine() -> None:
+    with swarm_of(4, TIMERS__ORPHAN_GRACE_S="4") as pool:
+        mine = pool.nodes[0]
+        set_secret(mine, "hf", TOKEN)
+        task = begins_with_secret(mine, avoid=[mine.peer])
+        provider, guardians = apart_from_its_guardians(pool, task)
+        before = view(mine, task)["attempts"]
+        pool.kill_machine(mine)
+        pool.kill_machine(provider)
+        until(
+            lambda: any(processes_of(node.home / "tasks" / "jobs") for node in guardians),
+            within_s=90,
+            what="it begins again without its submitter",
+        )
+        pool.start(mine)
+        until(lambda: pool.is_ready(mine), within_s=30, what="it is back")
+        until(lambda: view(mine, task)["attempts"] > before, within_s=60, what="it knows of that")
+        until(lambda: log(mine, task).count(b"ready") >= 2, within_s=60, what="its log came")
+        said = log(mine, task)
+        assert said.count(sha(TOKEN).encode()) == said.count(b"ready")
+        assert found_in([pool.root], [TOKEN]) == []
+        end(mine, task)
+
+
+def test_machines_of_other_labs_get_none_unless_their_person_says_so() -> None:
+    with labs_of(2) as pool:
+        mine = pool.nodes[0]
+        set_secret(mine, "hf", TOKEN)
+        mine.client.call("POST", "/api/v1/node/pause", {"grace_s": 0})
+        run = {"run": ["/bin/sh", "-c", 'printf "%s" "$hf" | sha256sum'], "secrets": ["hf"]}
+        made = mine.client.call("POST", "/api/v1/tasks?detach=1", run)
+        assert made["guardians"] == []
+        assert "in its own lab" in made["note"]
+        task = made["task"]
+        until(lambda: "of another lab" in view(mine, task)["why"], within_s=30, what="refused")
+        told = swarm(mine, "task", "explain", task).stdout.decode()
+        assert "secrets of the task stay in yours" in told, told
+        mine.client.call("POST", f"/api/v1/tasks/{task}/cancel")
+        done = swarm(
+            mine, "task", "submit", "--secret", "hf", "--secret-to", "lab-n1", "--", *run["run"]
+        )
+        assert done.stdout.split()[:1] == [sha(TOKEN).encode()], done.stderr
+        assert found_in([pool.root], [TOKEN]) == []
+
+
+def test_odd_values_come_as_they_are_or_are_refused() -> None:
+    with swarm_of(1) as pool:
+        (mine,) = pool.nodes
+        largest = os.urandom(64 * 1024)
+        set_secret(mine, "large", largest)
+        set_secret(mine, "line", b"with its end\n")
+        assert swarm(mine, "secret", "set", "none").returncode == 2
+        assert swarm(mine, "secret", "set", "long", value=largest + b"x").returncode == 2
+        assert swarm(mine, "secret", "set", "../up", value=b"x").returncode == 2
+        assert swarm(mine, "secret", "set", "a", "--from", "/no/such/file").returncode != 0
+        shown = swarm(mine, "secret", "ls", "-o", "json").stdout
+        assert b'"large"' in shown
+        assert b"with its end" not in shown
+        bad = swarm(mine, "task", "submit", "--secret", "large", "--", "true")
+        assert bad.returncode != 0
+        assert b"NUL byte" in bad.stderr or b"\0" not in largest, bad.stderr
+        reads = "sha256sum < /run/secrets/large; printf '%s' \"$line\" | od -c | head -1"
+        done = swarm(
+            mine,
+            "task",
+            "submit",
+            "--secret",
+            "large=/run/secrets/l",
+            "--secret",
+            "line",
+            "--",
+            "/bin/sh",
+            "-c",
+            reads,
+        )
+        assert done.stdout.split()[0] == sha(largest).encode(), done.stderr
+        assert b"\\n" in done.stdout
