@@ -215,6 +215,15 @@ LOG_OFFSET_MAX: Final = 1 << 53
 """A place in what one attempt printed, as others tell it: no log is so long, and the kernel and the
 wire take it. Whoever tells of a later one is not gone on with."""
 
+LOG_KEPT_BYTES_MAX: Final = 2 * (LOG_HEAD_PAGES + LOG_TAIL_PAGES) * LOG_PAGE_BYTES
+"""Of both streams of one task."""
+
+LOG_COPIES_BYTES_MAX: Final = 1024**3
+"""Of logs that one machine keeps as a guardian; where it acts they come all the same."""
+
+LOG_COPIES_PER_MEMBER_MAX: Final = 256 * 1024**2
+"""Of those that one machine brought: four tasks that print without end, or thousands of others."""
+
 LOG_PUSH_BYTES_MAX: Final = 256 * 1024
 """Piece of a log sent to the submitter at once: one body chunk."""
 

@@ -76,4 +76,5 @@ class BuyerConfig(msgspec.Struct, frozen=True):
             lease_s=self.lease_s,
             beat_s=self.renew_s,
             stagger_s=stagger_s,
+            logs_every_s=min(GuardianConfig().logs_every_s, self.lease_s / 2),
         )

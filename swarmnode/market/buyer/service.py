@@ -83,6 +83,7 @@ class BuyerService:
             self.logbook,
             self._post_begun,
             lambda task: self._core.late_logs.where(task) != "",
+            config.guard.logs_every_s,
         )
         """Among the keepers of tasks: ours are kept by others, and theirs here."""
         self._begun = trio.Event()
@@ -116,7 +117,7 @@ class BuyerService:
             await nursery.start(self._secrets.run)
             await self._driver.do(self._loaded())
             self._begun.set()
-            nursery.start_soon(self._old_logs.run, self._core.ledger)
+            nursery.start_soon(self._old_logs.run, self._core.ledger, self._core.custody)
             nursery.start_soon(self._lookout.run)
             task_status.started()
 
@@ -351,7 +352,7 @@ class BuyerService:
     # -- effects
 
     def _notify(self, event: e.Notice) -> None:
-        if isinstance(event, TaskChanged):
+        if isinstance(event, TaskChanged | TaskForgotten):
             self._secrets.look_at(event.task)
         match event:
             case g.Carry(peer, record):
@@ -367,7 +368,7 @@ class BuyerService:
                     self.guardians.confirmed(event.task)
                     self._ends.came(event.task)
             case TaskForgotten(task):
-                self._secrets.look_at(task)
+                self.guardians.copies.forget(task)
                 self._old_logs.forget(task)
                 self._ends.came(task)  # it may have gone on elsewhere
                 if task in self._core.ledger.forgotten:

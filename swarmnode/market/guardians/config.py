@@ -24,5 +24,8 @@ class GuardianConfig(msgspec.Struct, frozen=True):
     over_s: float = 86_400.0
     """Keepers remember it for so long at most: that is all there is of it besides, and no more than
     a record for each."""
+    logs_every_s: float = 10.0
+    """What is printed is copied to the other keepers at the latest so long after it came to us: a
+    lost machine costs a third of the half minute that we promise, and a chatty task six calls."""
     guardians: int = 2
     """Keepers besides the one who acts: with it they are the fewest that have a majority."""

@@ -49,6 +49,10 @@ class Custody:
         kept = self._shelf.kept.get(task)
         return kept.post if kept else None
 
+    def is_up(self, peer: PeerId) -> bool:
+        """That machine is there, as far as is known."""
+        return self._shelf.roster.stays(peer)
+
     def is_alone(self, task: TaskId) -> bool:
         """Nobody else keeps it."""
         kept = self._shelf.kept.get(task)

@@ -1,4 +1,4 @@
-"""Messages among the keepers of a task, to its worker and its submitter: numbers 110-124."""
+"""Messages among the keepers of a task, to its worker and its submitter: numbers 110-126."""
 
 from typing import Final, TypeAlias
 
@@ -175,6 +175,27 @@ class ReadKept(Message, frozen=True, tag=123):
 
 class KeptTold(Message, frozen=True, tag=124):
     """Reply; the body is a KeptPage."""
+
+
+class CopyLog(Message, frozen=True, tag=125):
+    """Call from who acts to another keeper: keep this piece of a task's log; the body is the piece.
+
+    Without a body, and then of attempt 0: how far have you it?
+    """
+
+    task: TaskId
+    stream: str
+    fence: int
+    """The attempt that printed it."""
+    offset: int
+    """Where it begins in that attempt's stream."""
+
+
+class LogCopied(Message, frozen=True, tag=126):
+    """Reply: the newest attempt of which there is some of that stream, and how much."""
+
+    fence: int
+    have: int
 
 
 KeeperMessage: TypeAlias = GuardBeat | GuardHeard | AskVote | Vote | Relieve

@@ -21,8 +21,10 @@ from p2p.wire.codec import decode_as, encode
 from p2p.wire.envelope import Signer, open_signed
 from swarmnode.limits import CARRIED_AT_ONCE, CARRIED_TO_ONE_AT_ONCE, GUARD_RECORD_BYTES_MAX
 from swarmnode.market.guardians import events as g
-from swarmnode.market.guardians.kept import Guarded
-from swarmnode.market.guardians.log_fetching import LogFetcher
+from swarmnode.market.guardians.config import GuardianConfig
+from swarmnode.market.guardians.kept import Guarded, Post
+from swarmnode.market.guardians.logs.copies import LogCopies
+from swarmnode.market.guardians.logs.fetching import LogFetcher
 from swarmnode.market.guardians.messages import (
     HOME_DOMAIN,
     ComeHome,
@@ -56,6 +58,10 @@ class Keeping(Protocol):
 
     def guarded(self, task: TaskId) -> Guarded: ...
 
+    def post_of(self, task: TaskId) -> Post | None: ...
+
+    def is_up(self, peer: PeerId) -> bool: ...
+
 
 class KeeperService:
     """`post` hands the core an event."""
@@ -69,12 +75,15 @@ class KeeperService:
         logbook: LogBook,
         post: Callable[[g.Event | g.LogsTold], None],
         lacks_log: Callable[[TaskId], bool] = lambda _task: False,
+        logs_every_s: float = GuardianConfig().logs_every_s,
     ) -> None:
         """`lacks_log`: more of that log may be elsewhere, whoever keeps the task."""
         self._bring_secrets: Callable[[PeerId, TaskRecord], Awaitable[None]] = _no_secrets
         """See `asks`."""
         self.logs = LogFetcher(rpc, custody.find, logbook, post, lacks_log)
         """Brings home what was printed elsewhere."""
+        self.copies = LogCopies(rpc, custody, logbook, logs_every_s)
+        """Of what is printed, at the other keepers."""
         self._rpc, self._signer, self._custody = rpc, signer, custody
         self._logbook, self._post = logbook, post
         self._limiter = trio.CapacityLimiter(CARRIED_AT_ONCE)
@@ -111,6 +120,7 @@ class KeeperService:
         """Carry and fetch until cancelled."""
         async with trio.open_nursery() as nursery:
             self._nursery = self.logs.nursery = nursery
+            nursery.start_soon(self.copies.run)
             task_status.started()
             await trio.sleep_forever()
 
@@ -127,7 +137,8 @@ class KeeperService:
         self._waiting[key] = record
 
     def confirmed(self, task: TaskId) -> None:
-        """Something has changed about who holds a task."""
+        """Something has changed about who holds a task, or it has ended."""
+        self.copies.look_at(task)
         if (waited_for := self._confirmed.pop(task, None)) is not None:
             waited_for.set()
 

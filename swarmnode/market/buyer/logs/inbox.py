@@ -9,6 +9,7 @@ from storage.errors import StoreFullError
 from swarmnode.errors import LogStaleError
 from swarmnode.limits import LOG_PUSH_BYTES_MAX
 from swarmnode.market.buyer.core import Buyer
+from swarmnode.market.guardians.custody import Custody
 from swarmnode.market.guardians.service import KeeperService
 from swarmnode.market.logbook import STREAMS, LogBook
 from swarmnode.tasks.ids import TaskId
@@ -67,10 +68,10 @@ class OldLogs:
         self._tasks[task] = None
         self._is_news.set()
 
-    async def run(self, ledger: Ledger) -> None:
+    async def run(self, ledger: Ledger, custody: Custody) -> None:
         """Until cancelled; first those of which a crash came between task and log."""
         for task in self._logbook.tasks():
-            if task not in ledger:
+            if task not in ledger and custody.find(task) is None:
                 self.forget(task)
         while True:
             await self._is_news.wait()

@@ -37,6 +37,12 @@ class NoRecords:
     def guarded(self, task: TaskId) -> Guarded:
         return Guarded()
 
+    def post_of(self, task: TaskId) -> None:
+        return None
+
+    def is_up(self, peer: PeerId) -> bool:
+        return False
+
 
 @simulated
 async def test_of_what_waits_behind_a_keeper_that_answers_nothing_the_newest_is_carried() -> None:
