@@ -226,7 +226,8 @@ class Book:
     @property
     def own_lab(self) -> LabId | None:
         """Of this machine, as membership knows it."""
-        return self.machine(self.me).lab
+        seen = self.machines.get(self.me)
+        return None if seen is None else seen.lab
 
     def kept_for_another(self, task: TaskId) -> GuardRecord | None:
         """What is kept here of a task for which we act while its submitter is away."""
