@@ -115,6 +115,8 @@ class FakeExecutor:
         self._trouble = trouble
         self._programs = {**fake_programs.PROGRAMS, **(programs or {})}
         self._wall_ms = wall_ms
+        self.given: dict[JobId, JobSecrets | None] = {}
+        """What each job was started with; programs here read none."""
         self._jobs: dict[JobId, _Job] = {}
         """What is on this machine's disk: jobs that are prepared, run or have ended."""
         self._answer: JobCall | None = None
@@ -210,7 +212,7 @@ class FakeExecutor:
         await fake_files.unpack(self._folder(job).process, base, chunks, self._wall_ms())
 
     async def start(self, spec: JobSpec, secrets: JobSecrets | None = None) -> JobView:
-        """Start the program; the job of an id starts once only. Programs here read no secrets."""
+        """Start the program; the job of an id starts once only."""
         await trio.lowlevel.checkpoint()
         if not self._runs:
             raise RuntimeError("the executor does not run")
@@ -219,6 +221,7 @@ class FakeExecutor:
             self._refuse_if_troubled()
             self._check(spec)
             job = self._jobs.setdefault(spec.job, _Job(Process(spec.job)))
+            self.given[spec.job] = secrets
             self._launch(job, spec)
         self._advance(job)
         return job.view()
