@@ -1,5 +1,6 @@
 """`swarm run -- COMMAND` from a project's folder, through a real node, as a person has it."""
 
+import io
 import os
 import signal
 import subprocess
@@ -278,3 +279,17 @@ def test_a_link_out_of_the_project_is_refused_before_anything_is_sent(
     assert ".swarmignore leaves it out" in said
     (project / ".swarmignore").write_text("data\n")
     run(node, project, "--", "true")
+
+
+def test_the_settings_of_a_project_name_its_secrets(node: LocalNode, project: Path) -> None:
+    settings = '[tool.swarm]\nsecrets = ["with-hyphen=HF_TOKEN"]\n'
+    (project / "pyproject.toml").write_text(settings)
+    stored = len(node.client.get("/api/v1/objects"))
+    _, said = run(node, project, "--", "env", code=5)
+    assert "swarmnode secret set with-hyphen" in said
+    assert len(node.client.get("/api/v1/objects")) == stored, "something was stored for nothing"
+    node.client.upload("/api/v1/secrets/with-hyphen", io.BytesIO(b"from-the-settings"))
+    node.client.upload("/api/v1/secrets/other-one", io.BytesIO(b"from-the-flag"))
+    out, _ = run(node, project, "--secret", "other-one", "--", "env")
+    assert "HF_TOKEN=from-the-settings" in out
+    assert "other-one=from-the-flag" in out

@@ -17,7 +17,7 @@ def test_a_task_that_waits_for_them_is_cancelled_and_run_anew_or_has_failed(
 ) -> None:
     @simulated
     async def gone() -> None:
-        world = World(3, ["m0", "m1", "m2", "m3", "m4", "m5"], labs=1)
+        world = World(2, ["m0", "m1", "m2", "m3", "m4", "m5"], labs=1)
         async with world.running():
             task = await running_task(world, "m0", effects=effects)
             keepers = world["m0"].up.market.buyer.task(task).keepers
@@ -45,7 +45,7 @@ def test_a_task_that_waits_for_them_is_cancelled_and_run_anew_or_has_failed(
 
 @simulated
 async def test_one_that_ran_on_a_guardian_waits_in_words_and_may_be_cancelled() -> None:
-    world = World(1, ["m0", "m1", "m2", "m3", "m4", "m5"], labs=1)
+    world = World(3, ["m0", "m1", "m2", "m3", "m4", "m5"], labs=1)
     async with world.running():
         task = await running_task(world, "m0")
         keepers = world["m0"].up.market.buyer.task(task).keepers
