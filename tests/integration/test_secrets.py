@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,24 @@ def written(path: Path) -> bytes:
             pieces.append(os.pread(file.fileno(), end - at, at))
             at = end
     return b"".join(pieces)
+
+
+def at_a_terminal(node: LocalNode, name: str, value: bytes) -> bytes:
+    """What somebody sees who sets a secret by hand."""
+    child, terminal = pty.fork()
+    if child == 0:
+        words = [sys.executable, "-m", "swarmnode.cli.main", "secret", "set", name]
+        os.execve(sys.executable, words, node.environ)
+    seen = b""
+    while b"not shown" not in seen:
+        seen += os.read(terminal, 1024)
+    os.write(terminal, value + b"\n")
+    with contextlib.suppress(OSError):  # its other end is closed
+        while piece := os.read(terminal, 1024):
+            seen += piece
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, seen
+    os.close(terminal)
+    return seen
 
 
 def found_in(places: list[Path], needles: list[bytes]) -> list[str]:
@@ -231,8 +250,16 @@ def test_odd_values_come_as_they_are_or_are_refused() -> None:
         assert swarm(mine, "secret", "set", "long", value=largest + b"x").returncode == 2
         assert swarm(mine, "secret", "set", "../up", value=b"x").returncode == 2
         assert swarm(mine, "secret", "set", "a", "--from", "/no/such/file").returncode != 0
+        for typed in (("hf", "oops-a-value"), ("hf=oops-a-value",)):
+            told = swarm(mine, "secret", "set", *typed)
+            assert (told.returncode, b"oops" in told.stderr) == (2, False), told.stderr
+        assert b"typed by hand" not in at_a_terminal(mine, "hand", b"typed by hand")
         shown = swarm(mine, "secret", "ls", "-o", "json").stdout
-        assert b'"large"' in shown
+        assert {row["name"]: row["size"] for row in mine.client.get("/api/v1/secrets")} == {
+            "hand": 13,
+            "large": 65536,
+            "line": 14,
+        }
         assert b"with its end" not in shown
         bad = swarm(mine, "task", "submit", "--secret", "large", "--", "true")
         assert bad.returncode != 0

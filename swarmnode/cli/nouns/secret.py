@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -14,6 +15,11 @@ from swarmnode.cli.output import emit, emit_rows, output_option, stamp
 from swarmnode.cli.talk import in_path, node
 from swarmnode.tasks.secrets.limits import SECRET_BYTES_MAX
 
+_NO_ARGUMENT: Final = (
+    "a value is no argument, as everybody can read those: give it on standard input, or --from "
+    "FILE; one that you have typed here is in your shell's history"
+)
+
 
 @click.group(cls=NearestGroup)
 def secret() -> None:
@@ -22,6 +28,7 @@ def secret() -> None:
 
 @secret.command("set")
 @click.argument("name")
+@click.argument("more", nargs=-1, metavar="")
 @click.option(
     "--from",
     "file",
@@ -29,12 +36,14 @@ def secret() -> None:
     help="Read the value from this file, every byte of it.",
 )
 @output_option
-def secret_set(name: str, file: Path | None, fmt: str) -> None:
+def secret_set(name: str, more: tuple[str, ...], file: Path | None, fmt: str) -> None:
     """Keep a value under NAME, in place of an older one.
 
     It is what standard input holds, every byte of it; at a terminal it is asked for and not shown,
     and its line's end is no part of it. Tasks that were submitted before keep what they had.
     """
+    if more or "=" in name:  # perhaps the value: it is not told again
+        raise click.UsageError(_NO_ARGUMENT)
     _refuse_bad_name(name)
     value = _value(name, file)
     with node() as client:

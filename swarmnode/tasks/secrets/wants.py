@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from p2p.ids import LabId
+from swarmnode.tasks.secrets.hidden import looks_secret
 from swarmnode.tasks.secrets.limits import SECRET_NAME_CHARS_MAX, SECRETS_PER_TASK_MAX
 
 FOLDER: Final = "/run/secrets"
@@ -22,6 +23,7 @@ ANY_LAB: Final = "any"
 """In `secret_to`: machines of every lab may be given the task's secrets."""
 
 _NAME: Final = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.-]{{0,{SECRET_NAME_CHARS_MAX - 1}}}")
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _WORDS: Final = "letters, digits, _ - and . only, and no - or . in front"
 _OURS: Final = "SWARM_"
 
@@ -94,8 +96,10 @@ def _place(name: str, where: str) -> str:
         if folder != FOLDER or not is_secret_name(file):
             raise ValueError(f"{name}: {where!r} is not a file right in {FOLDER}: {_WORDS}")
         return where
-    if not where or "=" in where or "\0" in where:
-        raise ValueError(f"{name}: {where!r} is neither a variable's name nor a path in {FOLDER}")
+    if not _VARIABLE.fullmatch(where) or looks_secret("", where):  # perhaps the value: not told
+        raise ValueError(
+            f"{name}: behind = stands a variable's name or a path in {FOLDER}, never the secret"
+        )
     if where.startswith(_OURS):
         raise ValueError(f"{name}: variables that begin with {_OURS} are set by the node")
     return where

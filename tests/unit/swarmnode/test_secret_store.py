@@ -168,6 +168,12 @@ def test_what_is_sealed_opens_for_its_task_its_attempt_and_its_request_alone() -
         sealed_for_key(bytes(32), "t.1", Secrets(()), os.urandom)
 
 
+def test_a_value_that_was_given_in_place_of_a_variable_is_not_told_again() -> None:
+    with pytest.raises(ValueError, match="never the secret") as refused:
+        wants_of(["key=ghp_0123456789abcdefghij"])
+    assert "ghp_" not in str(refused.value)
+
+
 @pytest.mark.parametrize(
     "texts",
     [
@@ -181,6 +187,8 @@ def test_what_is_sealed_opens_for_its_task_its_attempt_and_its_request_alone() -
         ["a=SWARM_TASK"],
         ["a="],
         ["a=B=C"],
+        ["a=hf_abcdefghijklmnop"],
+        ["a=two-words"],
         [""],
         [f"n{number}" for number in range(65)],
     ],
