@@ -29,9 +29,14 @@ CAUSE_FULL: Final = "full"
 """The cause of a DialError for which neither the peer nor the way to it is to be blamed."""
 
 
+CAUSE_RELAY: Final = "relay"
+"""The cause of a DialError of a way by relay: no address of the peer was tried."""
+
+
 class DialError(P2PError):
-    """An address could not be reached; `cause` is one of dns, port, proxy, clock, token, peer and
-    full, which is ours alone: this machine keeps no more connections than it has.
+    """An address could not be reached; `cause` is one of dns, port, proxy, clock, token, peer,
+    relay (no circuit) and full, which is ours alone: this machine keeps no more connections than
+    it has.
 
     `tried` holds (address, cause, detail) of every address that was, this one included.
     """

@@ -346,3 +346,49 @@ HANDSHAKE_READ_BYTES_MAX: Final = 65_535
 
 MULTISTREAM_LINE_BYTES_MAX: Final = 1024
 """A protocol's name: libp2p believes whatever length a peer announces, and would keep as much."""
+
+# Relaying
+RELAY_BYTES_PER_S: Final = 32_000_000
+"""Carried for others, both ways added: it fills a line of 200 Mbit/s and leaves three quarters of
+a line of 1 Gbit/s, and most of a core, to the machine's own."""
+
+CIRCUITS_MAX: Final = 256
+"""Circuits carried at once, those for bulk apart: 22 machines that all talk by one relay, and
+128 MiB in their windows at the worst."""
+
+CIRCUITS_PER_PEER_MAX: Final = 36
+"""The same that end at one machine: with their windows 9 of the 16 MiB that it may leave unread."""
+
+CIRCUITS_BULK_MAX: Final = 32
+"""Circuits for bulk carried at once: 64 MiB in their windows at the worst."""
+
+CIRCUITS_BULK_PER_PEER_MAX: Final = 6
+"""The same that end at one machine: 6 MiB more. Who gets none sends bulk on its first circuit."""
+
+CIRCUIT_WINDOW_BYTES: Final = 256 * 1024
+"""What a relay holds at most of one direction of a circuit: enough for calls on any path."""
+
+CIRCUIT_BULK_WINDOW_BYTES: Final = 1024 * 1024
+"""The same of a circuit for bulk: 200 Mbit/s at 40 ms from an end to the relay."""
+
+CIRCUIT_PIECE_BYTES: Final = 32 * 1024
+"""Handed on at once: a heartbeat waits for one, which is 1.3 ms of 200 Mbit/s."""
+
+CIRCUIT_BACKLOG_BYTES: Final = 32 * 1024
+"""A circuit for bulk adds to what waits for a socket only below this: the relay's own frames, and
+calls that it carries, find room in front of the socket at any time."""
+
+CIRCUIT_MESSAGE_BYTES_MAX: Final = 1024
+"""A message about a circuit: a peer id, or a code and a line for people."""
+
+CIRCUIT_REQUESTS_BURST: Final = 84
+"""Circuits one peer may ask for, or offer, at once: twice all it may have."""
+
+CIRCUIT_REQUESTS_PER_S: Final = 2.0
+"""And in the long run: one that is opened costs both ends a handshake."""
+
+CIRCUITS_ARRIVING_MAX: Final = 16
+"""Circuits offered by one relay whose far ends are not admitted yet: each is at its handshake."""
+
+RELAYS_KNOWN_MAX: Final = 1024
+"""Members known to carry circuits: as many as there are connections."""

@@ -85,6 +85,7 @@ class World(Protocol):
 
     async def start(self, name: str) -> Machine: ...
     def nobody(self) -> tuple[PeerId, str]: ...
+    def part(self, one: Machine, other: Machine) -> None: ...
 
 
 class Population:
@@ -109,6 +110,17 @@ class Population:
 class MemoryWorld(Population):
     """Machines named by themselves."""
 
+    def __init__(
+        self, nursery: trio.Nursery, make: Callable[[str], Host], network: MemoryNetwork
+    ) -> None:
+        super().__init__(nursery, make)
+        self._apart: set[frozenset[PeerId]] = set()
+        network.reaches = lambda one, other: frozenset((one, other)) not in self._apart
+
+    def part(self, one: Machine, other: Machine) -> None:
+        """Neither is dialled by the other any more."""
+        self._apart.add(frozenset((one.peer, other.peer)))
+
     def nobody(self) -> tuple[PeerId, str]:
         return PeerId("nobody"), memory_address(PeerId("nobody"))
 
@@ -123,11 +135,12 @@ async def memory_world() -> AsyncIterator[World]:
     network = MemoryNetwork(random.Random(0), admit=stranger_refused)
 
     def memory_host(name: str) -> MemoryHost:
-        return MemoryHost(network, PeerId(name), known_as(name, PeerId(name)))
+        who = known_as(name, PeerId(name))
+        return MemoryHost(network, PeerId(name), who, carries=True)
 
     async with trio.open_nursery() as nursery:
         await nursery.start(network.run)
-        yield MemoryWorld(nursery, memory_host)
+        yield MemoryWorld(nursery, memory_host, network)
         nursery.cancel_scope.cancel()
 
 
@@ -169,6 +182,9 @@ class SocketWorld(Population):
         peer = key("nobody").peer_id
         return peer, f"/ip4/127.0.0.1/tcp/1/p2p/{peer}"
 
+    def part(self, one: Machine, other: Machine) -> None:
+        """Their ports, which the system chose, are told to neither."""
+
 
 def socket_host(name: str) -> Host:
     network, listen = NetworkId("contract"), ["/ip4/127.0.0.1/tcp/0"]
@@ -209,6 +225,17 @@ async def pair(world: World) -> tuple[Machine, Machine]:
     assert await alice.host.dial(bob.address) == bob.peer
     await bob.has(lambda: bob.ups == [alice.peer])
     return alice, bob
+
+
+async def triangle(world: World) -> tuple[Machine, Machine, Machine]:
+    """Alice and Bob, who cannot dial each other, and Rita, to whom both are connected."""
+    alice, bob, rita = [await world.start(name) for name in ("alice", "bob", "rita")]
+    world.part(alice, bob)
+    for end in (alice, bob):
+        assert await end.host.dial(rita.address) == rita.peer
+        end.host.note_relay(rita.peer, carries=True)
+    await rita.has(lambda: len(rita.ups) == 2)
+    return alice, bob, rita
 
 
 async def say(one: Machine, other: Machine, text: bytes) -> None:

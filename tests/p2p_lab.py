@@ -100,6 +100,8 @@ class P2PLab:
     wall: VirtualWall = field(default_factory=VirtualWall)
     nodes: dict[str, LabNode] = field(default_factory=dict)
     lives: int = 0
+    relays: set[str] = field(default_factory=set)
+    """Names of nodes that carry for others."""
 
     def __getitem__(self, name: str) -> LabNode:
         return self.nodes[name]
@@ -111,14 +113,15 @@ class P2PLab:
         self.lives += 1
         peer, old = PeerId(name), self.nodes.get(name)
         dice = random.Random(f"{self.seed}/{name}/{self.lives}")
-        host, cache = MemoryHost(self.network, peer, machine_of(peer)), DictCache()
+        carries, cache = name in self.relays, DictCache()
+        host = MemoryHost(self.network, peer, machine_of(peer), carries=carries)
         if keep and old is not None:
             cache = old.cache
         rpc, signer, addresses = Rpc(host), KeyedHashSigner(peer), list(host.addresses())
         members = MembershipService(
             PROFILES[profile],
             rpc,
-            Ourselves(signer, NET, Profile(name, LabId("lab"), "")),
+            Ourselves(signer, NET, Profile(name, LabId("lab"), "", carries)),
             addresses=lambda: tuple(addresses),
             rng=dice,
             incarnation=self.wall(),

@@ -197,6 +197,7 @@ class DiscoveryService(msgspec.Struct):
             return
         if member.liveness is Liveness.ALIVE:
             self.host.learn(member.peer, member.addresses)
+            self.host.note_relay(member.peer, carries=member.relays)
             if len(self._dirty) < CACHED_PEERS_MAX:
                 self._dirty[member.peer] = member.addresses
                 self._to_remember.set()

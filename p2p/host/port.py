@@ -9,11 +9,23 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+import msgspec
 import trio
 
 from p2p.identity.caller import Caller
 from p2p.ids import PeerId, TrafficClass
 from p2p.qos.scheduler import ClassStats
+
+
+class CarriedTotals(msgspec.Struct, frozen=True):
+    """What a machine carries for others, and has carried."""
+
+    circuits: int = 0
+    """Now, those for bulk included."""
+    circuits_total: int = 0
+    bytes_total: int = 0
+    """Both ways added."""
+    refused_total: int = 0
 
 
 class FrameSink(Protocol):
@@ -55,11 +67,21 @@ class Host(Protocol):
     def learn(self, peer: PeerId, addresses: Sequence[str]) -> None:
         """Remember where a peer may be dialled; the newest list replaces the older one."""
 
+    def note_relay(self, peer: PeerId, *, carries: bool) -> None:
+        """A member says whether it carries circuits: who cannot be dialled is reached by it."""
+
+    def relay_of(self, peer: PeerId) -> PeerId | None:
+        """By which relay a peer is connected; None when directly, or not at all."""
+
+    def carried(self) -> CarriedTotals:
+        """What this machine carries for others."""
+        ...
+
     async def dial(self, address: str, *others: str) -> PeerId:
         """Connect to a full multiaddr, or another one of the same peer, and be admitted.
 
-        Raises DialError within 10 s, naming the cause for each address (dns, port, proxy, clock,
-        token, peer, full).
+        Raises DialError within 10 s, naming the cause for each address and relay that was tried
+        (dns, port, proxy, clock, token, peer, relay, full).
         """
         ...
 

@@ -46,6 +46,8 @@ class Connection:
         """Set when everything is over; `is_closing` is true before that."""
         self.reason = ""
         """Why it closes, for people; the first one stays."""
+        self.was_left = False
+        """The peer has said goodbye, for no fault of ours."""
         self._closing = trio.Event()
         """Set by the first `close`."""
         self._channel = channel
@@ -58,11 +60,11 @@ class Connection:
 
     # For callers
 
-    def open_stream(self) -> LinkStream:
+    def open_stream(self, window_max: int | None = None) -> LinkStream:
         """Open a stream; LinkClosedError or StreamLimitError when that cannot be."""
         if self._closing.is_set():
             raise LinkClosedError(self.reason)
-        stream = self._new_stream(self.core.open_stream())
+        stream = self._new_stream(self.core.open_stream(window_max))
         self.out.wake()
         return stream
 
@@ -203,6 +205,7 @@ class Connection:
             case events.Ponged(value):
                 self.pulse.on_pong(value)
             case events.PeerLeft(code):
+                self.was_left = code == NORMAL
                 self.close("the peer left" if code == NORMAL else f"the peer left: {code}")
 
     async def _end_when_silent(self) -> None:

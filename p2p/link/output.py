@@ -74,6 +74,13 @@ class LinkOutput:
                 raise LinkClosedError(self._ended_because)
             await self._waiting.park()
 
+    async def wait_below(self, most_bytes: int) -> None:
+        """Return once no more than that waits for the socket; LinkClosedError at the end."""
+        while self.waiting_bytes > most_bytes:
+            if self._ended_because is not None:
+                raise LinkClosedError(self._ended_because)
+            await self._waiting.park()
+
     async def wait_for_socket(self) -> None:
         """Return once the socket has taken all, or the connection ends."""
         await self._waiting.park()

@@ -112,6 +112,16 @@ class LinkStream:
         self._consumed(len(prefix))
         return True
 
+    def limit_window(self, window_max: int) -> None:
+        """Let the peer never have more than so much on its way to us, or unread here."""
+        self._core.limit_window(self.stream_id, window_max)
+
+    async def write_behind(self, data: bytes, backlog_bytes_max: int) -> None:
+        """The same as `write`, once no more than so much waits for the socket: for what others
+        should overtake."""
+        await self._out.wait_below(backlog_bytes_max)
+        await self.write(data)
+
     def finish(self) -> None:
         """Send no more; the peer sees the end after what was written."""
         self._core.finish(self.stream_id)

@@ -26,6 +26,8 @@ class Presence(Record, frozen=True):
     token: bytes = b""
     """What proves name, lab and site: the machine's encoded MembershipToken. Without one, what
     the reader itself saw at its door."""
+    relays: bool = False
+    """It carries circuits between members that are connected to it (`p2p.host.relay`)."""
 
 
 class Opinion(Record, frozen=True):

@@ -22,6 +22,8 @@ class Profile(msgspec.Struct, frozen=True):
     name: str
     lab: LabId
     site: str
+    relays: bool = False
+    """Whether it carries circuits for others."""
 
 
 class Ourselves(msgspec.Struct, frozen=True):
@@ -68,6 +70,7 @@ class OwnPresence:
             self.has_left,
             self._life,
             token_for_presence(who.proofs),
+            profile.relays,
         )
         domain, sequence = PRESENCE_DOMAIN, self.incarnation
         return seal(who.signer, who.network, domain, presence, sequence=sequence, expires_ms=0)

@@ -297,6 +297,7 @@ def _member(
         who.person,
         who.roles,
         who.lab_name,
+        presence.relays,
     )
 
 

@@ -47,6 +47,8 @@ class Member(msgspec.Struct, frozen=True):
     """The person it belongs to, as its certificate says."""
     roles: tuple[str, ...] = ()
     lab_name: str = ""
+    relays: bool = False
+    """It says that it carries circuits for others: nobody has to prove that."""
 
     def may_offer(self, role: str) -> bool:
         """Whether its certificate lets it be that to others; one without roles says nothing."""

@@ -48,9 +48,12 @@ class TcpFacts(msgspec.Struct, frozen=True):
     retransmits: int
 
 
-def tcp_facts(sock: Socket) -> TcpFacts | None:
-    """What the kernel knows, or None where it does not say. OSError when the socket is closed."""
-    if not _IS_LINUX:
+def tcp_facts(sock: Socket | None) -> TcpFacts | None:
+    """What the kernel knows, or None where it does not say. OSError when the socket is closed.
+
+    A connection by relay has no socket of its own: nothing is known of it, or can be told here.
+    """
+    if not _IS_LINUX or sock is None:
         return None
     info = sock.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _INFO_BYTES)
     if len(info) < 196:
@@ -73,16 +76,16 @@ def _u64(info: bytes, at: int) -> int:
     return int.from_bytes(info[at : at + 8], sys.byteorder)
 
 
-def pace(sock: Socket, bytes_per_s: float | None) -> None:
+def pace(sock: Socket | None, bytes_per_s: float | None) -> None:
     """Let the kernel send no faster; None ends that. Works without the fq discipline."""
-    if _IS_LINUX:
+    if _IS_LINUX and sock is not None:
         rate = _UNLIMITED if bytes_per_s is None else max(1, min(int(bytes_per_s), _UNLIMITED))
         sock.setsockopt(socket.SOL_SOCKET, _SO_MAX_PACING_RATE, struct.pack("=I", rate))
 
 
-def use_congestion_control(sock: Socket, wanted: tuple[str, ...]) -> str | None:
+def use_congestion_control(sock: Socket | None, wanted: tuple[str, ...]) -> str | None:
     """Use the first of these that the kernel has; None when it has none of them."""
-    if not _IS_LINUX:
+    if not _IS_LINUX or sock is None:
         return None
     for name in wanted:
         try:
@@ -93,8 +96,10 @@ def use_congestion_control(sock: Socket, wanted: tuple[str, ...]) -> str | None:
     return None
 
 
-def mark(sock: Socket, dscp: int) -> None:
+def mark(sock: Socket | None, dscp: int) -> None:
     """Mark every packet for routers that care."""
+    if sock is None:
+        return
     if sock.family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, dscp << 2)
     else:

@@ -12,6 +12,7 @@ from p2p.host.admission.exchange import OpenNetworkAdmission, TokenAdmission
 from p2p.host.admission.proofs import TokenProofs
 from p2p.host.libp2p.host import HostConfig, Libp2pHost
 from p2p.host.libp2p.index import Libp2pIndex
+from p2p.host.peers.config import RelayConfig
 from p2p.identity.admission import Admitted
 from p2p.identity.keys import KeySigner
 from p2p.link.guard import GuardConfig
@@ -56,7 +57,7 @@ def build_edges(config: Config, home: Home, shares: DescriptorShares) -> Real:
     membership = load_membership(home)
     network = membership.anchor.network
     admission = _admission(config, home, machine, membership)
-    listen, settings = config.listen, _host_config(shares)
+    listen, settings = config.listen, _host_config(config, shares)
     host = Libp2pHost(
         machine.seed(), network, listen.addresses, admission, settings, listen.announce
     )
@@ -95,14 +96,15 @@ def _identity(me: Admitted, config: Config) -> Identity:
     return Identity(me.name, me.lab, me.lab_name, me.person, me.site, roles)
 
 
-def _host_config(shares: DescriptorShares) -> HostConfig:
+def _host_config(config: Config, shares: DescriptorShares) -> HostConfig:
     usual = GuardConfig()
     guard = GuardConfig(
         pending_max=shares.pending,
         per_prefix_max=min(usual.per_prefix_max, shares.pending),
         per_address_max=min(usual.per_address_max, shares.pending),
     )
-    return HostConfig(guard=guard, peers_max=shares.peers)
+    relay = RelayConfig(carries=config.network.relay, bytes_per_s=float(config.network.relay_rate))
+    return HostConfig(guard=guard, peers_max=shares.peers, relay=relay)
 
 
 def _serve_guests(host: Libp2pHost, membership: Enrolment) -> None:

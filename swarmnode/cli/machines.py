@@ -43,6 +43,12 @@ class Machines:
             return short(peer)
         return name if Counter(names.values())[name] == 1 else f"{name}{short(peer)}"
 
+    def way(self, row: Document) -> str:
+        """How that machine is connected to ours: direct, `relay NAME`, or `-` when it is not."""
+        if not row["connected"]:
+            return "-"
+        return f"relay {self.label(row['relay'])}" if row.get("relay") else "direct"
+
     def lab(self, lab: str) -> str:
         """A lab's name, with the end of its id where another lab here has the same."""
         names = {row["lab"]: row.get("lab_name", "") for row in self.rows}

@@ -10,6 +10,7 @@ from dataclasses import Field, dataclass, field, fields
 from typing import Final
 
 from p2p.host.addresses import as_announced, as_listened
+from p2p.limits import RELAY_BYTES_PER_S
 from swarmnode.errors import ConfigError
 from swarmnode.home.places import host_and_port
 
@@ -110,6 +111,10 @@ class NetworkSection(_Section):
     interop: bool = False
     """Let other libp2p software in as a guest, to the index, gossipsub and an echo: open networks
     only; the node itself needs none of it."""
+    relay: bool = True
+    """Carry sealed connections between members that reach this machine and not each other."""
+    relay_rate: int = _count(RELAY_BYTES_PER_S, 0, 10**12)
+    """Bytes a second of all that is carried, both ways added; 0 is no bound."""
 
 
 @dataclass(frozen=True, slots=True)

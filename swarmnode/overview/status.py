@@ -20,13 +20,20 @@ from p2p.wire.codec import decode_as
 from storage.facade import ObjectHealth
 from storage.placement.advert import StorageAdvert
 from storage.service import StorageService, StorageStats
-from swarmnode.api.schema.node import API_VERSION, ComputeStatus, PeerLine, Status, StorageStatus
+from swarmnode.api.schema.node import (
+    API_VERSION,
+    ComputeStatus,
+    PeerLine,
+    Status,
+    StorageStatus,
+)
 from swarmnode.edges import Edges, Identity
 from swarmnode.home import membership_end
 from swarmnode.home.config import Config
 from swarmnode.home.membership_end import of_us, removal_words
 from swarmnode.market.service import MarketService
 from swarmnode.overview.notices import NodeHealth
+from swarmnode.overview.reach import carried_counters, reach
 from swarmnode.overview.troubles import trouble_words
 from swarmnode.recovery.finding import notes_of, returned_note
 from swarmnode.resources.advert import ResourceAdvert
@@ -165,6 +172,7 @@ class StatusReader(msgspec.Struct):
             counters=self._counters(storage),
             valid_until_ms=0 if papers is None else papers.me.expires_ms,
             notes=() if person else self._notes(),
+            reach=reach(self.edges.host, carries=self.config.network.relay),
         )
 
     def _notes(self) -> tuple[str, ...]:
@@ -286,6 +294,7 @@ class StatusReader(msgspec.Struct):
                 self.recovering.own is not None and self.recovering.own.is_behind
             ),
             **_traffic(self.edges.host.stats()),
+            **carried_counters(self.edges.host),
             **self.market.buyer.counters,
         }
 
@@ -328,6 +337,8 @@ class StatusReader(msgspec.Struct):
             storage_free_bytes=None if kept is None else kept.free_bytes,
             paused=lent is not None and lent.paused,
             lab_name=member.lab_name,
+            relay=self.edges.host.relay_of(member.peer) or "",
+            relays=member.relays,
         )
 
 

@@ -64,10 +64,11 @@ class Peers:
 
 
 def _membership(config: Config, edges: Edges, who: Identity, rpc: Rpc) -> MembershipService:
+    profile = Profile(who.name, who.lab, who.site, config.network.relay)
     return MembershipService(
         settings.membership(config),
         rpc,
-        Ourselves(edges.signer, edges.network, Profile(who.name, who.lab, who.site), edges.proofs),
+        Ourselves(edges.signer, edges.network, profile, edges.proofs),
         addresses=edges.host.addresses,
         rng=edges.rng,
         incarnation=edges.wall_ms(),

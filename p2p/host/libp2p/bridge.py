@@ -62,7 +62,9 @@ class SecureLink(ISecureConn):
         socket = raw.stream
         if not isinstance(socket, TrioTCPStream):
             raise TypeError(f"the transport under Noise is a {type(socket).__name__}")
-        self.socket = socket.stream.socket
+        under = socket.stream
+        self.socket = under.socket if isinstance(under, trio.SocketStream) else None
+        """Under it all; None of a connection by relay."""
         session = _session_of(stock.conn)
         self.channel = SecureChannel(socket.stream, session)
         early = socket.take_unread() if isinstance(socket, HeardStream) else b""
@@ -124,7 +126,7 @@ class SecureLink(ISecureConn):
         return self._stock.get_transport_addresses()
 
     def get_connection_type(self) -> ConnectionType:
-        """Direct: relayed ones come later."""
+        """As libp2p takes it: how a peer is reached is ours to know (`PeerConn.relay`)."""
         return self._stock.get_connection_type()
 
 
@@ -239,8 +241,8 @@ class MuxedLink(IMuxedConn):
         return self.secured_conn.is_initiator
 
     @property
-    def socket(self) -> SocketType:
-        """Under it all."""
+    def socket(self) -> SocketType | None:
+        """Under it all; None of a connection by relay."""
         return self.secured_conn.socket
 
     @property
@@ -295,7 +297,7 @@ class MuxedLink(IMuxedConn):
         return self.secured_conn.get_transport_addresses()
 
     def get_connection_type(self) -> ConnectionType:
-        """Direct: relayed ones come later."""
+        """As libp2p takes it: how a peer is reached is ours to know (`PeerConn.relay`)."""
         return self.secured_conn.get_connection_type()
 
 

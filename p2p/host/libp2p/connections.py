@@ -10,7 +10,9 @@ from functools import partial
 
 import trio
 from libp2p.network.connection.swarm_connection import SwarmConn
+from libp2p.peer.id import ID
 
+from p2p.errors import CAUSE_RELAY, DialError
 from p2p.host.addresses import Address
 from p2p.host.libp2p.bridge import MuxedLink
 from p2p.host.libp2p.dialer import Dialer
@@ -22,9 +24,15 @@ from p2p.host.peers.config import HostConfig
 from p2p.host.peers.joining import Joining
 from p2p.host.peers.listener import Door, Pending
 from p2p.host.peers.peer import Carrier, PeerConn
+from p2p.host.relay.relayed_stream import RelayedStream
+from p2p.host.relay.rules import circuit_text
 from p2p.ids import PeerId
 from p2p.limits import STRANGER_UNREAD_BYTES_MAX
 from p2p.link.guard import AcceptGuard
+
+
+def _nothing() -> None:
+    """Nobody waits to hear that a connection is decided on."""
 
 
 class Connections:
@@ -66,12 +74,44 @@ class Connections:
     ) -> PeerConn:
         """A connection that is decided on; DialError when there is none."""
         muxed, address = await self._dialer.connect(peer, addresses)
+        return await self._decide(self._adopt(muxed, str(address)), is_bulk=is_bulk)
+
+    async def connect_over(self, stream: RelayedStream, peer: PeerId, *, is_bulk: bool) -> PeerConn:
+        """The same over a circuit to the peer."""
+        where, why = circuit_text(stream.relay, peer), "the other end said nothing"
+        muxed: MuxedLink | None = None
+        try:
+            with trio.move_on_after(self._upgrade_within_s):
+                muxed = await upgrade(self._swarm.upgrader, stream, ID.from_string(peer))
+        except UpgradeError as exc:
+            why = f"the handshake by this relay failed ({exc})"
+        if muxed is None:
+            raise DialError(where, CAUSE_RELAY, why)
+        return await self._decide(self._adopt(muxed, where, stream.relay), is_bulk=is_bulk)
+
+    async def _decide(self, conn: PeerConn, *, is_bulk: bool) -> PeerConn:
         assert self.nursery is not None
-        conn = self._adopt(muxed, str(address))
         conn.is_bulk = is_bulk
         self.nursery.start_soon(self._carry, conn)
         await conn.decided.wait()
         return conn
+
+    async def welcome_over(
+        self, stream: RelayedStream, peer: PeerId, decided: Callable[[], None]
+    ) -> None:
+        """A circuit that a relay offered, for its whole life: it must be that peer's."""
+        muxed: MuxedLink | None = None
+        try:
+            with trio.move_on_after(self._upgrade_within_s):
+                muxed = await upgrade(self._swarm.upgrader, stream, None)
+        except UpgradeError:
+            return
+        if muxed is None:
+            return
+        conn = self._adopt(muxed, "an inbound connection by relay", stream.relay)
+        if conn.peer != peer:
+            conn.link.close("the relay offered a circuit from another machine")
+        await self._carry(conn, decided)
 
     async def _welcome(self, socket: trio.SocketStream, pending: Pending) -> None:
         """An inbound socket, for its whole life."""
@@ -81,7 +121,7 @@ class Connections:
         conn = self._adopt(muxed, "an inbound connection")
         self.door.proved(pending, is_known=bool(self._book.of(conn.peer)))
         pending.drop = lambda: conn.link.close("others wait to be admitted")
-        await self._carry(conn, pending)
+        await self._carry(conn, partial(self.door.passed, pending))
 
     async def _shake_hands(self, socket: trio.SocketStream, pending: Pending) -> MuxedLink | None:
         """None when it fails, takes too long, or has to make room for others."""
@@ -97,17 +137,17 @@ class Connections:
                 return None
         return None
 
-    def _adopt(self, muxed: MuxedLink, address: str) -> PeerConn:
+    def _adopt(self, muxed: MuxedLink, address: str, relay: PeerId | None = None) -> PeerConn:
         peer = PeerId(str(muxed.peer_id))
-        conn = PeerConn(muxed, peer, address)
+        conn = PeerConn(muxed, peer, address, relay)
         self._swarm_conns[conn] = self._swarm.adopt(muxed)
         conn.link.core.windows.unread_bytes_max = STRANGER_UNREAD_BYTES_MAX
         muxed.take_ours = partial(self.gate.take_ours, conn)
         self.here[muxed] = conn
         return conn
 
-    async def _carry(self, conn: PeerConn, pending: Pending | None = None) -> None:
-        """Run a connection from handshake to end."""
+    async def _carry(self, conn: PeerConn, decided: Callable[[], None] = _nothing) -> None:
+        """Run a connection from handshake to end; `decided` is called when it is in use or not."""
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(conn.carrier.start)
@@ -115,8 +155,7 @@ class Connections:
                 nursery.start_soon(self._joining.join, conn)
                 nursery.start_soon(conn.give_up_when_closed)
                 await conn.decided.wait()
-                if pending is not None:
-                    self.door.passed(pending)
+                decided()
                 await self._show_to_libp2p(conn)
                 await conn.link.closed.wait()
                 self._on_down(conn)

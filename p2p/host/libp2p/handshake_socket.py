@@ -14,8 +14,12 @@ from libp2p.io.exceptions import ConnectionClosedError
 from libp2p.io.trio import TrioTCPStream
 
 from p2p.errors import WireError
+from p2p.host.relay.relayed_stream import RelayedStream
 from p2p.limits import HANDSHAKE_READ_BYTES_MAX
 from p2p.link.agreement import Agreement
+
+Transport = trio.SocketStream | RelayedStream
+"""What is under a connection."""
 
 _FIRST_BYTES: Final = b"\x13/multistream/1.0.0\n"
 _TELLING_BYTES: Final = len(b"HTTP/")
@@ -37,8 +41,8 @@ def check_asked(count: int | None, most: int) -> None:
 class HeardStream(TrioTCPStream):
     """A socket that remembers the first bytes, says when they came, and stops at wrong ones."""
 
-    def __init__(self, stream: trio.SocketStream, on_first: Callable[[], None]) -> None:
-        super().__init__(stream)
+    def __init__(self, stream: Transport, on_first: Callable[[], None]) -> None:
+        super().__init__(stream)  # type: ignore[arg-type]  # it only reads, writes and closes it
         self.heard = b""
         self._on_first = on_first
         self._unread = b""

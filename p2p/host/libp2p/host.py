@@ -15,28 +15,34 @@ from libp2p.network.connection.swarm_connection import SwarmConn
 from libp2p.peer.id import ID
 
 from p2p.errors import DialError, PeerUnreachableError
-from p2p.host.addresses import Address
+from p2p.host.addresses import Address, address_of
 from p2p.host.admission.port import Admission
 from p2p.host.libp2p.connections import Connections
 from p2p.host.libp2p.swarm import QuietSwarm, build
+from p2p.host.libp2p.ways import HostWays
 from p2p.host.peers.address_book import AddressBook
 from p2p.host.peers.bulk import BulkLinks
 from p2p.host.peers.config import HostConfig
-from p2p.host.peers.copies import settled
 from p2p.host.peers.joining import Joining
 from p2p.host.peers.lanes import Lanes, framed
 from p2p.host.peers.open_dials import Dials
 from p2p.host.peers.outboxes import Boxes
 from p2p.host.peers.own_addresses import Entrance
 from p2p.host.peers.peer import Carrier, PeerBox, PeerConn
+from p2p.host.peers.takeover import Takeovers
 from p2p.host.peers.whereabouts import Whereabouts, together
-from p2p.host.port import FrameSink
+from p2p.host.port import CarriedTotals, FrameSink
+from p2p.host.relay.service import Relays
 from p2p.identity.caller import Caller
 from p2p.ids import NetworkId, PeerId, TrafficClass
 from p2p.qos.pump import Pump
 from p2p.qos.scheduler import ClassStats
 
 __all__ = ["HostConfig", "Libp2pHost"]
+
+
+def _nothing() -> None:
+    """Nobody wants a second connection."""
 
 
 class Libp2pHost:
@@ -62,36 +68,43 @@ class Libp2pHost:
         self._book = AddressBook(self._config.back_off)
         self._boxes = Boxes(self._config.scheduler)
         self._bulk = BulkLinks(self._boxes, self._lanes, self._connect_bulk, self._config.bulk)
+        self._takeovers = Takeovers(self._boxes, self._lanes, self._lead_to)
         self._joining = self._make_joining(network, admission)
-        self.conns = self._make_conns(here, network, swarm)
+        self.conns = self._make_conns(here, swarm)
+        ways = HostWays(self._boxes, self._book, self.conns)
+        self._relays = Relays(self._peer_id, network, self._config.relay, ways)
+        self._serve_ours(network, swarm)
         self._dials = self._make_dials()
         self._sink: FrameSink | None = None
         """Set once, before `run`."""
         self.parts: list[Callable[..., Awaitable[object]]] = [self._where.run]
         """What runs as long as the host and is started before it listens (`interop`)."""
 
-    def _make_conns(
-        self, here: dict[Carrier, PeerConn], network: NetworkId, swarm: QuietSwarm
-    ) -> Connections:
-        conns = Connections(
+    def _make_conns(self, here: dict[Carrier, PeerConn], swarm: QuietSwarm) -> Connections:
+        return Connections(
             here, self.libp2p, swarm, self._book, self._joining, self._down, self._config
         )
-        admit = f"/swarm/{network}/admit/1"
-        conns.gate.take(admit, PeerConn.offer_admission, from_strangers=True)
-        conns.gate.take(f"{admit}/bulk", PeerConn.offer_bulk, from_strangers=True)
-        conns.gate.take(f"/swarm/{network}/frames/1", self._lanes.take)
-        swarm.common_stream_handler = conns.gate.serve
+
+    def _serve_ours(self, network: NetworkId, swarm: QuietSwarm) -> None:
+        """What peers may open streams for."""
+        gate, admit = self.conns.gate, f"/swarm/{network}/admit/1"
+        gate.take(admit, PeerConn.offer_admission, from_strangers=True)
+        gate.take(f"{admit}/bulk", PeerConn.offer_bulk, from_strangers=True)
+        gate.take(f"/swarm/{network}/frames/1", self._lanes.take)
+        gate.take(self._relays.wanted_protocol, self._relays.take_wish)
+        gate.take(self._relays.offered_protocol, self._relays.take_offer)
+        swarm.common_stream_handler = gate.serve
         swarm.dial = self._dial_for_libp2p
-        return conns
 
     def _make_dials(self) -> Dials:
         return Dials(
             self._book,
             self._config.dial_within_s,
-            self._connect,
+            self._relays.two_ways.reach,
             lambda peer: self._boxes.live_conn(peer) is not None,
             self._has_place,
             self._boxes.close_if_down,
+            lambda peer: bool(self._relays.asking.relays_to(peer)),
         )
 
     def _make_joining(self, network: NetworkId, admission: Admission) -> Joining:
@@ -104,6 +117,7 @@ class Libp2pHost:
             self._has_place,
             self._use,
             self._bulk.is_wanted,
+            self._takeovers,
         )
 
     # The port
@@ -142,7 +156,7 @@ class Libp2pHost:
                 self._set_nursery(None)
 
     def _set_nursery(self, nursery: trio.Nursery | None) -> None:
-        self.conns.nursery = self._dials.nursery = nursery
+        self.conns.nursery = self._dials.nursery = self._relays.nursery = nursery
         self._lanes.nursery = self._bulk.nursery = nursery
 
     def addresses(self) -> tuple[str, ...]:
@@ -153,6 +167,19 @@ class Libp2pHost:
         """Remember where a peer may be dialled; ours and unusable ones are passed over."""
         if peer != self._peer_id:
             self._book.learn(peer, self._where.usable(addresses))
+
+    def note_relay(self, peer: PeerId, *, carries: bool) -> None:
+        """A member says whether it carries circuits for others."""
+        self._relays.asking.note(peer, carries=carries)
+
+    def relay_of(self, peer: PeerId) -> PeerId | None:
+        """By which relay a peer is connected; None when directly, or not at all."""
+        conn = self._boxes.live_conn(peer)
+        return None if conn is None else conn.relay
+
+    def carried(self) -> CarriedTotals:
+        """What this machine carries for others."""
+        return self._relays.carried()
 
     def known_addresses(self, peer: PeerId) -> tuple[str, ...]:
         """What was learned of a peer, without its id."""
@@ -187,10 +214,10 @@ class Libp2pHost:
         box = self._boxes.get(peer)
         if box is None or box.conn is None:
             box = await self._connected_box(peer)
-        conn = box.conn
+        pump = box.pump
         while not box.scheduler.has_room(traffic_class, len(data)):
             await box.changed.park()
-            if box.conn is not conn:
+            if box.pump is not pump:
                 raise PeerUnreachableError(peer, "the connection was lost while waiting to send")
         box.scheduler.put(traffic_class, data, expires_s)
         box.pump_now()
@@ -261,17 +288,16 @@ class Libp2pHost:
             raise PeerUnreachableError(peer, "the connection ended as soon as it was made")
         return box
 
-    async def _connect(self, peer: PeerId, addresses: Sequence[Address]) -> None:
-        """One dial, until the peer is up; DialError."""
-        conn = await self.conns.dial(peer, addresses)
-        if conn.is_duplicate:
-            await settled(self._boxes.of(peer), addresses[0])
-        elif not conn.joined.is_set():
-            raise conn.dial_error()
-
-    async def _connect_bulk(self, peer: PeerId, address: Address) -> PeerConn:
+    async def _connect_bulk(self, main: PeerConn) -> PeerConn:
         """A second connection, until it is in use; DialError."""
-        conn = await self.conns.dial(peer, (address,), is_bulk=True)
+        where = main.carrier.get_remote_address()
+        if main.relay is not None:
+            conn = await self._relays.connect_bulk(main.relay, main.peer)
+        elif where is None:
+            raise DialError(main.address, "peer", "its connection has ended")
+        else:
+            address = address_of(where[0], where[1], main.peer)
+            conn = await self.conns.dial(main.peer, (address,), is_bulk=True)
         if not conn.joined.is_set():
             raise conn.dial_error()
         return conn
@@ -291,13 +317,11 @@ class Libp2pHost:
             return
         self._end_former(conn.peer)
         box = self._boxes.of(conn.peer)
-        self._lead_to(box, conn)
-        self._book.reached(conn.peer)
+        box.conn = conn
+        box.pump = Pump(box.scheduler, self._lanes.out(conn, box.pump_now), box.wake_all)
         assert self._sink is not None
         self._sink.on_up(conn.who)
-        conn.joined.set()
-        conn.joined_s = trio.current_time()
-        self._bulk.watch(box, conn)
+        self._lead_to(box, conn)
         box.wake_all()
         box.pump_now()
 
@@ -308,22 +332,26 @@ class Libp2pHost:
             self._down(box.conn)
 
     def _lead_to(self, box: PeerBox, conn: PeerConn) -> None:
-        """What waits for a peer leaves by this connection, and much may come by it."""
-        box.conn = conn
-        lanes = self._lanes.out(conn, box.pump_now)
-        box.pump = Pump(box.scheduler, lanes, box.wake_all)
+        """This connection is a peer's first: much may come by it, and it is looked after."""
+        self._book.reached(conn.peer)
         conn.link.out.fill_by(box.pump_now)
         conn.link.core.windows.unread_bytes_max = self._config.link.yamux.unread_bytes_max
+        conn.joined.set()
+        conn.joined_s = trio.current_time()
+        box.want_bulk, box.bulk_bytes_quiet = _nothing, math.inf
+        self._bulk.watch(box, conn)
+        self._relays.in_use(conn)
 
     def _down(self, conn: PeerConn) -> None:
         if conn.is_bulk:
             self._bulk.down(conn)
+        if self._takeovers.down(conn) or conn.is_bulk:
             return
         box = self._boxes.get(conn.peer)
         if box is None or box.conn is not conn:
             return
         conn.link.out.fill_by(None)
-        for beside in (box.bulk, box.retired):
+        for beside in (box.bulk, box.retired, *box.left):
             if beside is not None:
                 beside.link.close(f"the connection beside it ended: {conn.link.reason}")
         self._boxes.close(conn.peer)

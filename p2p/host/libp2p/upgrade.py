@@ -1,4 +1,4 @@
-"""From a connected socket to an encrypted, multiplexed connection, by libp2p's upgrader."""
+"""From a socket or a circuit to an encrypted, multiplexed connection, by libp2p's upgrader."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from libp2p.transport.upgrader import TransportUpgrader
 
 from p2p.errors import P2PError
 from p2p.host.libp2p.bridge import MuxedLink
-from p2p.host.libp2p.handshake_socket import HeardStream
+from p2p.host.libp2p.handshake_socket import HeardStream, Transport
 
 
 class UpgradeError(P2PError):
@@ -33,7 +33,7 @@ def _failure(exc: Exception, heard: bytes) -> UpgradeError:
 
 async def upgrade(
     upgrader: TransportUpgrader,
-    socket: trio.SocketStream,
+    socket: Transport,
     peer: ID | None,
     on_first: Callable[[], None] = _nothing,
 ) -> MuxedLink:

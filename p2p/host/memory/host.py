@@ -7,8 +7,10 @@ import trio
 from msgspec.structs import replace
 
 from p2p.errors import DialError, PeerUnreachableError
-from p2p.host.memory.network import MemoryDial, MemoryLink, MemoryNetwork, Port
-from p2p.host.port import FrameSink
+from p2p.host.memory.links import MemoryDial, MemoryLink, Port
+from p2p.host.memory.network import MemoryNetwork
+from p2p.host.port import CarriedTotals, FrameSink
+from p2p.host.relay.rules import in_order
 from p2p.identity.caller import Caller, uncertified
 from p2p.ids import PeerId, TrafficClass
 from p2p.limits import OUTBOX_FRAMES_MAX
@@ -25,10 +27,22 @@ def memory_address(peer: PeerId) -> str:
 class MemoryHost:
     """Satisfies p2p.host.port.Host. A restarted machine is a new MemoryHost of the same peer."""
 
-    def __init__(self, network: MemoryNetwork, peer_id: PeerId, who: Caller | None = None) -> None:
-        """`who` is what others take as proved of it; else a person and a lab of its own."""
+    def __init__(
+        self,
+        network: MemoryNetwork,
+        peer_id: PeerId,
+        who: Caller | None = None,
+        *,
+        carries: bool = False,
+    ) -> None:
+        """`who` is what others take as proved of it; else a person and a lab of its own.
+
+        `carries`: others may talk by it who cannot reach each other.
+        """
         self._network = network
-        self._port = Port(uncertified(peer_id) if who is None else who)
+        self._port = Port(uncertified(peer_id) if who is None else who, carries=carries)
+        self._relays: dict[PeerId, None] = {}
+        """Members that say they carry for others."""
         self._me = replace(self._port.who, is_me=True)
         self._known: dict[PeerId, tuple[str, ...]] = {}
         self._stats = [ClassStats()] * len(TrafficClass)
@@ -66,13 +80,29 @@ class MemoryHost:
         """Remember where a peer may be dialled; the newest list replaces the older one."""
         self._known[peer] = tuple(addresses)
 
+    def note_relay(self, peer: PeerId, *, carries: bool) -> None:
+        """A member says whether it carries circuits."""
+        self._relays.pop(peer, None)
+        if carries:
+            self._relays[peer] = None
+
+    def relay_of(self, peer: PeerId) -> PeerId | None:
+        """By which relay a peer is connected."""
+        link = self._network.link(self._port, peer)
+        return None if link is None or link.relay is None else link.relay.peer
+
+    def carried(self) -> CarriedTotals:
+        """What this machine carries for others."""
+        port = self._port
+        return CarriedTotals(port.circuits, port.circuits_total, port.carried_bytes)
+
     async def dial(self, address: str, *others: str) -> PeerId:
         """Connect and be admitted. Raises DialError."""
         peer = _peer_of(address)
         if peer is None or peer == self.peer_id:
             raise DialError(address, "peer", "not the address of another host in memory")
         if self._network.link(self._port, peer) is None:
-            dial = self._network.dial(self._port, peer, address)
+            dial = self._network.dial(self._port, peer, address, self._ways_to(peer))
             await dial.done.wait()
             if dial.failure is not None:
                 raise dial.failure
@@ -151,10 +181,18 @@ class MemoryHost:
         self._stats[traffic_class] += ClassStats(sent_frames=1, sent_bytes=len(frame))
 
     def _dial_known(self, peer: PeerId) -> MemoryDial | None:
-        for address in self._known.get(peer, ()):
+        relays = self._ways_to(peer)
+        known = self._known.get(peer, ()) or ((memory_address(peer),) if relays else ())
+        for address in known:
             if self._port.is_open and _peer_of(address) == peer:
-                return self._network.dial(self._port, peer, address)
+                return self._network.dial(self._port, peer, address, relays)
         return None
+
+    def _ways_to(self, peer: PeerId) -> tuple[PeerId, ...]:
+        """Relays to a peer that we have a direct connection to, first to ask first."""
+        connected = [relay for relay in self.peers() if relay != peer and relay in self._relays]
+        near = [relay for relay in connected if self.relay_of(relay) is None]
+        return tuple(in_order(self.peer_id, peer, near)) if near else ()
 
     async def _wait_for_room(self, link: MemoryLink) -> None:
         network = self._network

@@ -9,19 +9,20 @@ from the dice given: one seed, one run.
 import heapq
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import trio
 
 from p2p.effects import Rng
 from p2p.errors import AdmissionError, DialError, WireError
-from p2p.host.port import FrameSink
-from p2p.identity.caller import Caller
+from p2p.host.memory.links import MemoryDial, MemoryLink, Pair, Port, pair_of
+from p2p.host.peers.config import RelayConfig
 from p2p.ids import PeerId, TrafficClass
 from p2p.limits import DIAL_DEADLINE_S
 
-Frame = tuple[TrafficClass, bytes]
+_RELAYING = RelayConfig()
+"""When a relay is asked, and when the direct way is tried again: as on a node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,58 +45,6 @@ class LinkModel:
     """How long a silent peer (cut off, or dead without a word) goes unnoticed."""
     backlog_s: float = 0.1
     """A send waits while this much is queued before it; casts are dropped at ten times as much."""
-
-
-@dataclass(slots=True, eq=False)
-class Port:
-    """One machine's socket, as the network sees it."""
-
-    who: Caller
-    """What its certificates prove to the others."""
-    sink: FrameSink | None = None
-    is_open: bool = False
-    """Its host runs."""
-
-    @property
-    def peer(self) -> PeerId:
-        return self.who.peer
-
-
-@dataclass(slots=True, eq=False)
-class MemoryLink:
-    """A connection between two ports."""
-
-    ends: tuple[Port, Port]
-    is_open: bool = True
-    stalled: list[tuple[Port, TrafficClass, bytes]] = field(default_factory=list)
-    """Frames that arrive once a cut has healed, and to whom."""
-    arrives_s: dict[tuple[PeerId, TrafficClass], float] = field(default_factory=dict)
-    """When the last frame to a peer, in a class, arrives: none overtakes it."""
-    free_s: dict[PeerId, float] = field(default_factory=dict)
-    """When what a peer has sent will have left its end."""
-
-    def other(self, port: Port) -> Port:
-        return self.ends[1] if self.ends[0] is port else self.ends[0]
-
-
-@dataclass(slots=True, eq=False)
-class MemoryDial:
-    """A connection being opened; frames wait for it."""
-
-    caller: Port
-    peer: PeerId
-    address: str
-    done: trio.Event = field(default_factory=trio.Event)
-    failure: DialError | None = None
-    frames: list[Frame] = field(default_factory=list)
-    """What to send once it stands, in order."""
-
-
-Pair = tuple[PeerId, PeerId]
-
-
-def _pair(a: PeerId, b: PeerId) -> Pair:
-    return (a, b) if a < b else (b, a)
 
 
 class MemoryNetwork:
@@ -123,6 +72,8 @@ class MemoryNetwork:
         self._dials: dict[Pair, MemoryDial] = {}
         """Those under way, by caller and called."""
         self._cuts: dict[Pair, int] = {}
+        self.reaches: Callable[[PeerId, PeerId], bool] = lambda caller, called: True
+        """Whether a dial gets through; one that does not hangs, as behind a firewall that drops."""
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         """(when, number, what): of what is due at once the older comes first."""
         self._count = 0
@@ -146,14 +97,14 @@ class MemoryNetwork:
         others = list(right)
         for a in left:
             for b in others:
-                if a != b and _pair(a, b) not in self._cuts:
-                    self._cut_pair(_pair(a, b))
+                if a != b and pair_of(a, b) not in self._cuts:
+                    self._cut_pair(pair_of(a, b))
 
     def heal(self) -> None:
         """End all cuts; what got stuck in connections that still live arrives now."""
         healed, self._cuts = self._cuts, {}
-        for pair in healed:
-            link = self._links.get(pair)
+        by_relay = [link for link in self._links.values() if link.relay is not None]
+        for link in (*map(self._links.get, healed), *by_relay):
             if link is not None:
                 stalled, link.stalled = link.stalled, []
                 for to, traffic_class, frame in stalled:
@@ -161,7 +112,7 @@ class MemoryNetwork:
 
     def break_connection(self, a: PeerId, b: PeerId) -> None:
         """Reset the connection between two peers; frames on their way are lost."""
-        link = self._links.get(_pair(a, b))
+        link = self._links.get(pair_of(a, b))
         if link is not None:
             self._end(link, "the connection was reset")
 
@@ -173,7 +124,7 @@ class MemoryNetwork:
 
     def is_connected(self, a: PeerId, b: PeerId) -> bool:
         """True while a connection between the two exists, cut or not."""
-        return _pair(a, b) in self._links
+        return pair_of(a, b) in self._links
 
     # -- what MemoryHost uses
 
@@ -197,7 +148,7 @@ class MemoryNetwork:
 
     def link(self, port: Port, peer: PeerId) -> MemoryLink | None:
         """The live connection between this port and a peer."""
-        link = self._links.get(_pair(port.peer, peer))
+        link = self._links.get(pair_of(port.peer, peer))
         return link if link is not None and port in link.ends and port.is_open else None
 
     def links_of(self, port: Port) -> list[PeerId]:
@@ -235,14 +186,18 @@ class MemoryNetwork:
             self._later(self._rng.random(), again)
         self._fly(link, to, traffic_class, frame)
 
-    def dial(self, port: Port, peer: PeerId, address: str) -> MemoryDial:
-        """Open a connection, or join the attempt that is under way."""
+    def dial(
+        self, port: Port, peer: PeerId, address: str, relays: tuple[PeerId, ...] = ()
+    ) -> MemoryDial:
+        """Open a connection, by one of `relays` at need, or join the attempt that is under way."""
         dial = self._dials.get((port.peer, peer))
         if dial is not None and dial.caller is port:
             return dial
-        dial = self._dials[port.peer, peer] = MemoryDial(port, peer, address)
-        is_cut = _pair(port.peer, peer) in self._cuts
-        wait_s = DIAL_DEADLINE_S if is_cut else 2 * self._pair_delay_s(port.peer, peer)
+        dial = self._dials[port.peer, peer] = MemoryDial(port, peer, address, relays)
+        wait_s = 2 * self._pair_delay_s(port.peer, peer)
+        if not self._gets_through(port.peer, peer):
+            relay = self._relay_for(dial)
+            wait_s = DIAL_DEADLINE_S if relay is None else _RELAYING.relayed_after_s
         self._later(wait_s, lambda: self._end_dial(dial))
         return dial
 
@@ -262,6 +217,11 @@ class MemoryNetwork:
         jitter_s = self.model.jitter_s
         extra_s = self._rng.random() * jitter_s if jitter_s else 0.0
         return self._pair_delay_s(ends[0].peer, ends[1].peer) + extra_s
+
+    def _way_s(self, link: MemoryLink) -> float:
+        if link.relay is None:
+            return self._one_way_s(link.ends)
+        return sum(self._one_way_s((link.relay, end)) for end in link.ends)
 
     def _later(self, wait_s: float, act: Callable[[], None]) -> None:
         self._at(trio.current_time() + wait_s, act)
@@ -289,7 +249,9 @@ class MemoryNetwork:
         leaves_s = max(now_s, link.free_s.get(sender, 0.0)) + len(frame) / self.model.bytes_per_s
         link.free_s[sender] = leaves_s
         key = (to.peer, traffic_class)
-        arrives_s = max(leaves_s + self._one_way_s(link.ends), link.arrives_s.get(key, 0.0))
+        if link.relay is not None:
+            link.relay.carried_bytes += len(frame)
+        arrives_s = max(leaves_s + self._way_s(link), link.arrives_s.get(key, 0.0))
         link.arrives_s[key] = arrives_s
         self._at(arrives_s, lambda: self._arrive(link, to, traffic_class, frame))
 
@@ -299,7 +261,7 @@ class MemoryNetwork:
         if not link.is_open or not to.is_open or to.sink is None:
             return
         sender = link.other(to).peer
-        if _pair(sender, to.peer) in self._cuts:
+        if self._cuts and any(pair in self._cuts for pair in link.hops()):
             link.stalled.append((to, traffic_class, frame))
             return
         self.frames_delivered += 1
@@ -314,7 +276,11 @@ class MemoryNetwork:
         if not link.is_open:
             return
         link.is_open = False
-        del self._links[_pair(link.ends[0].peer, link.ends[1].peer)]
+        del self._links[pair_of(link.ends[0].peer, link.ends[1].peer)]
+        if link.relay is not None:
+            link.relay.circuits -= 1
+        else:
+            self._end_circuits(link)
         for port in link.ends:
             if port.is_open and port.sink is not None:
                 port.sink.on_down(link.other(port).peer, reason)
@@ -338,8 +304,10 @@ class MemoryNetwork:
                 self._fly(link, link.other(dial.caller), traffic_class, frame)
 
     def _connect(self, dial: MemoryDial) -> DialError | None:
-        pair = _pair(dial.caller.peer, dial.peer)
-        if pair in self._cuts:
+        pair = pair_of(dial.caller.peer, dial.peer)
+        is_direct = self._gets_through(dial.caller.peer, dial.peer)
+        relay = None if is_direct else self._relay_for(dial)
+        if not is_direct and relay is None:
             return DialError(dial.address, "port", "no answer")
         port = self._ports.get(dial.peer)
         if port is None or not port.is_open:
@@ -351,7 +319,7 @@ class MemoryNetwork:
         if refusal is None:
             if older is not None:  # left over from an earlier life of one of the two
                 self._end(older, "replaced by a new connection")
-            self._join(dial.caller, port)
+            self._join(dial.caller, port, relay)
         return refusal
 
     def _refusal(self, dial: MemoryDial) -> DialError | None:
@@ -364,11 +332,52 @@ class MemoryNetwork:
             return DialError(dial.address, cause, error.detail)
         return None
 
-    def _join(self, caller: Port, called: Port) -> None:
-        self._links[_pair(caller.peer, called.peer)] = MemoryLink((caller, called))
+    def _join(self, caller: Port, called: Port, relay: Port | None) -> None:
+        link = MemoryLink((caller, called), relay)
+        self._links[pair_of(caller.peer, called.peer)] = link
+        if relay is not None:
+            relay.circuits += 1
+            relay.circuits_total += 1
+            self._try_directly(link, _RELAYING.direct_first_s)
         for port, other in ((caller, called), (called, caller)):
             if port.sink is not None:
                 port.sink.on_up(other.who)
+
+    # -- by relay
+
+    def _gets_through(self, caller: PeerId, called: PeerId) -> bool:
+        return pair_of(caller, called) not in self._cuts and self.reaches(caller, called)
+
+    def _relay_for(self, dial: MemoryDial) -> Port | None:
+        """The first of its relays that has direct, uncut connections to both."""
+        for relay in dial.relays:
+            port = self._ports.get(relay)
+            hops = [pair_of(relay, end) for end in (dial.caller.peer, dial.peer)]
+            links = [self._links.get(hop) for hop in hops]
+            is_direct = all(link is not None and link.relay is None for link in links)
+            is_cut = any(hop in self._cuts for hop in hops)
+            if port is not None and port.is_open and port.carries and is_direct and not is_cut:
+                return port
+        return None
+
+    def _end_circuits(self, hop: MemoryLink) -> None:
+        """A connection of a relay has ended, and with it what it carried by that."""
+        for link in list(self._links.values()):
+            if link.relay in hop.ends and hop.other(link.relay) in link.ends:
+                self._end(link, f"the way by relay {link.relay.peer} ended")
+
+    def _try_directly(self, link: MemoryLink, after_s: float) -> None:
+        def again() -> None:
+            caller, called = (port.peer for port in link.ends)
+            if not link.is_open or link.relay is None:
+                return
+            if self._gets_through(caller, called) or self._gets_through(called, caller):
+                link.relay.circuits -= 1
+                link.relay = None
+            else:
+                self._try_directly(link, min(2 * after_s, _RELAYING.direct_most_s))
+
+        self._later(after_s, again)
 
 
 def _gone(dial: MemoryDial) -> DialError:

@@ -15,7 +15,6 @@ import msgspec
 import trio
 
 from p2p.errors import DialError, StreamLimitError
-from p2p.host.addresses import Address, address_of
 from p2p.host.peers.lanes import Lanes
 from p2p.host.peers.peer import PeerBox, PeerConn
 from p2p.ids import BULK, PeerId, TrafficClass
@@ -51,7 +50,7 @@ class BulkConfig(msgspec.Struct, frozen=True):
             raise ValueError("tick_s must be positive and at most rest_s")
 
 
-Connect = Callable[[PeerId, Address], Awaitable[PeerConn]]
+Connect = Callable[[PeerConn], Awaitable[PeerConn]]
 
 
 class _Seen(msgspec.Struct):
@@ -74,7 +73,8 @@ class BulkLinks:
         connect: Connect,
         config: BulkConfig,
     ) -> None:
-        """`connect` dials a peer for bulk; it returns a connection that is in use."""
+        """`connect` dials for bulk the peer of a first connection, on the same way; it returns a
+        connection that is in use."""
         self._boxes = boxes
         self._lanes = lanes
         self._connect = connect
@@ -110,7 +110,8 @@ class BulkLinks:
         main = None if box is None else box.conn
         if box is None or main is None or box.bulk is not None or box.retired is not None:
             return False
-        return main.is_live and main.carrier.is_initiator == conn.carrier.is_initiator
+        is_alike = main.carrier.is_initiator == conn.carrier.is_initiator
+        return main.is_live and is_alike and main.relay == conn.relay
 
     def use(self, conn: PeerConn) -> None:
         """A second connection is admitted: bulk moves over to it."""
@@ -170,7 +171,7 @@ class BulkLinks:
         """The peer ended a lane: once it has ended all of a second connection, so do we."""
         conn.lanes_ended += 1
         box = self._boxes.get(conn.peer)
-        if not conn.is_bulk or conn.lanes_ended < len(BULK) or box is None:
+        if not conn.is_bulk or conn.lanes_ended < len(BULK) or box is None or conn in box.left:
             return
         if box.bulk is conn:
             self._retire(box)
@@ -182,13 +183,9 @@ class BulkLinks:
             self.nursery.start_soon(self._open, box, conn)
 
     async def _open(self, box: PeerBox, main: PeerConn) -> None:
-        where = main.carrier.get_remote_address()
-        if where is None:
-            return
-        address = address_of(where[0], where[1], main.peer)
         try:
             with trio.fail_after(self._config.dial_within_s):
-                await self._connect(main.peer, address)
+                await self._connect(main)
         except (DialError, trio.TooSlowError):
             # One connection does as well, only slower; the peer may be reachable again later.
             await trio.sleep(self._config.retry_s)

@@ -4,7 +4,7 @@ import msgspec
 
 from p2p.host.peers.address_book import BackOffConfig
 from p2p.host.peers.bulk import BulkConfig
-from p2p.limits import ADMIT_DEADLINE_S, DIAL_DEADLINE_S, PEERS_MAX
+from p2p.limits import ADMIT_DEADLINE_S, DIAL_DEADLINE_S, PEERS_MAX, RELAY_BYTES_PER_S
 from p2p.link.config import LinkConfig
 from p2p.link.guard import GuardConfig
 from p2p.qos.scheduler import SchedulerConfig
@@ -26,6 +26,33 @@ class DialConfig(msgspec.Struct, frozen=True):
             raise ValueError("deadlines must be positive")
 
 
+class RelayConfig(msgspec.Struct, frozen=True):
+    """What a machine carries for others, and when it has itself carried."""
+
+    carries: bool = True
+    """Whether others may ask for circuits here."""
+    bytes_per_s: float = RELAY_BYTES_PER_S
+    """Of all circuits together, both ways added; 0 is no bound."""
+    # A firewall that drops makes a dial hang: by then every address that answers at all has.
+    relayed_after_s: float = 1.0
+    # One round trip to the relay and one more beyond it; a relay that is silent is passed over.
+    answer_within_s: float = 2.5
+    # A dial has 9.5 s: so many relays that say nothing leave time for the handshake.
+    tries_max: int = 3
+    # A peer whose address has just changed is met directly soon, one behind a firewall costs four
+    # packets in five minutes.
+    direct_first_s: float = 10.0
+    direct_most_s: float = 300.0
+
+    def __post_init__(self) -> None:
+        if self.bytes_per_s < 0:
+            raise ValueError("bytes_per_s must not be negative")
+        if not 0 < self.direct_first_s <= self.direct_most_s:
+            raise ValueError("direct_first_s must be positive and at most direct_most_s")
+        if self.tries_max < 1:
+            raise ValueError("tries_max must be positive")
+
+
 class HostConfig(msgspec.Struct, frozen=True):
     """Settings of one host; the parts carry their own reasons."""
 
@@ -33,6 +60,7 @@ class HostConfig(msgspec.Struct, frozen=True):
     guard: GuardConfig = msgspec.field(default_factory=GuardConfig)
     dial: DialConfig = msgspec.field(default_factory=DialConfig)
     bulk: BulkConfig = msgspec.field(default_factory=BulkConfig)
+    relay: RelayConfig = msgspec.field(default_factory=RelayConfig)
     scheduler: SchedulerConfig = msgspec.field(default_factory=SchedulerConfig)
     back_off: BackOffConfig = msgspec.field(default_factory=BackOffConfig)
     peers_max: int = PEERS_MAX

@@ -12,7 +12,6 @@ import msgspec
 import trio
 
 from p2p.errors import DialError
-from p2p.host.addresses import Address
 from p2p.host.peers.peer import PeerBox, PeerConn
 from p2p.ids import PeerId
 
@@ -31,7 +30,7 @@ IS_COPY: Final = (
 )
 
 
-async def settled(box: PeerBox, address: Address) -> None:
+async def settled(box: PeerBox, address: str) -> None:
     """The peer says that another connection is in use: return once we hear so there, too.
 
     Raises DialError when there is none: then it is another machine's.
@@ -40,7 +39,7 @@ async def settled(box: PeerBox, address: Address) -> None:
         while box.conn is None:
             await box.changed.park()
     if box.conn is None:
-        raise DialError(str(address), "peer", IS_COPY)
+        raise DialError(address, "peer", IS_COPY)
 
 
 class ClonedKeys(msgspec.Struct):

@@ -7,7 +7,8 @@
 
 When two peers dial each other at once, two connections are admitted. The side with the higher
 peer id keeps the first that is alive and refuses the other, so that both use the same one and no
-frame is ever sent on a connection that loses. Neither side uses more than it has room for.
+frame is ever sent on a connection that loses. A direct connection takes over from a relayed one.
+Neither side uses more than it has room for.
 
 A second connection for bulk is admitted like the first. Only the side that dialled the first one
 dials it, so it is the other side that says whether it is wanted.
@@ -23,11 +24,14 @@ from p2p.host.admission.port import Admission
 from p2p.host.peers.copies import ClonedKeys
 from p2p.host.peers.framing import FrameTalk
 from p2p.host.peers.peer import NoPlaceError, PeerConn, Verdict
+from p2p.host.peers.takeover import Takeovers
 from p2p.identity.caller import Caller
 from p2p.ids import PeerId
 from p2p.link.agreement import opening
 from p2p.link.yamux import frames as yamux
 from p2p.wire.codec import encode
+
+_USED = (Verdict.USE, Verdict.TAKE_OVER)
 
 _ALIVE_WITHIN_S = 1.0
 """A connection that answers no ping for so long gives way to a newer one."""
@@ -46,6 +50,7 @@ class Joining:
         has_place: Callable[[PeerId], bool],
         use: Callable[[PeerConn], None],
         wants_bulk: Callable[[PeerConn], bool],
+        takeovers: Takeovers,
     ) -> None:
         """`protocol` and `protocol` + "/bulk" are what a dialler opens its admission with."""
         self._own = own
@@ -58,6 +63,7 @@ class Joining:
         """The connection that is in use to a peer, if any."""
         self._has_place = has_place
         """Whether a peer can be connected beside the others that are."""
+        self._takeovers = takeovers
         self._use = use
         """Puts an admitted connection to use."""
         self.copies = ClonedKeys()
@@ -121,10 +127,12 @@ class Joining:
             verdict = await self._judge(conn)
         else:
             verdict = _verdict_in(await talk.receive())
-            if verdict is Verdict.USE and not self._may_use(conn):
+            if verdict in _USED and not self._may_use(conn):
                 raise NoPlaceError  # others have come meanwhile
         if verdict is Verdict.USE:
             self._use(conn)
+        elif verdict is Verdict.TAKE_OVER:
+            self._takeovers.begin(conn)
         if is_judge:
             await talk.send(bytes([verdict]))
         match verdict:
@@ -146,6 +154,8 @@ class Joining:
         if conn.is_bulk:
             return Verdict.USE if self._wants_bulk(conn) else Verdict.DUPLICATE
         while (other := self._current(conn.peer)) is not None:
+            if self._takeovers.may(conn):
+                return Verdict.TAKE_OVER
             if conn.carrier.is_initiator:
                 return Verdict.DUPLICATE
             if await self._is_alive(other):

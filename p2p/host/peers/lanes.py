@@ -84,6 +84,10 @@ class SendLane:
         return self._stream
 
 
+def _nobody(_conn: PeerConn) -> None:
+    """Nobody waits for turns of lanes."""
+
+
 class Lanes:
     """Opens the lanes of every connection, and reads those of its peers."""
 
@@ -92,6 +96,8 @@ class Lanes:
         self.sink: FrameSink | None = None
         """Whoever takes the frames: set by the host before it runs."""
         self._told_of_ends: list[Callable[[PeerConn], None]] = []
+        self.on_turned: Callable[[PeerConn], None] = _nobody
+        """Told when a lane of the peer's has its turn, or the peer has read one of ours."""
         self.nursery: trio.Nursery | None = None
         """The host's, while it runs."""
 
@@ -103,6 +109,7 @@ class Lanes:
         """Our four lanes on a connection, not opened yet."""
 
         def watch(lane: SendLane, stream: LinkStream) -> None:
+            conn.lanes_unread += 1
             if self.nursery is not None:
                 self.nursery.start_soon(self._watch, conn, lane, stream)
 
@@ -132,6 +139,8 @@ class Lanes:
         traffic_class = await _begin(conn, stream)
         if traffic_class is None:
             return
+        conn.lanes_begun |= {traffic_class}
+        self.on_turned(conn)
         await self._read_frames(conn, traffic_class, stream)
         conn.turns.ended[traffic_class] += 1
         conn.turns.changed.unpark_all()
@@ -163,6 +172,9 @@ class Lanes:
             await check_answer(stream, self._protocol)
             if await stream.read(1) or not lane.is_finished:
                 conn.link.close("the peer ended a lane of ours")
+                return
+            conn.lanes_unread -= 1
+            self.on_turned(conn)
         except (WireError, StreamResetError) as exc:
             conn.link.close(f"a lane failed: {exc}")
         except LinkClosedError:

@@ -28,6 +28,11 @@ class Dial(msgspec.Struct, eq=False):
     error: DialError | None = None
 
 
+def _nobody(_peer: PeerId) -> bool:
+    """No relay is known."""
+    return False
+
+
 class Dials:
     """Starts dials and lets callers wait for them."""
 
@@ -39,6 +44,7 @@ class Dials:
         is_up: Callable[[PeerId], bool],
         has_place: Callable[[PeerId], bool],
         on_failed: Callable[[PeerId], None],
+        has_relay: Callable[[PeerId], bool] = _nobody,
     ) -> None:
         self._book = book
         self._within_s = within_s
@@ -46,6 +52,8 @@ class Dials:
         self._is_up = is_up
         self._has_place = has_place
         """Whether a peer can be connected beside the others that are."""
+        self._has_relay = has_relay
+        """Whether a peer without an address may be reached all the same."""
         self._on_failed = on_failed
         """Called when a dial has failed and the peer is not up."""
         self._slots = trio.CapacityLimiter(_AT_ONCE)
@@ -61,7 +69,7 @@ class Dials:
         """Why a dial of this peer cannot be started now, or None."""
         if self.nursery is None:
             return "this node is not running"
-        if not self._book.of(peer):
+        if not self._book.of(peer) and not self._has_relay(peer):
             return "no address of it is known"
         if not self._has_place(peer):
             return str(NoPlaceError())
@@ -89,7 +97,7 @@ class Dials:
         """Begin to dial in the background."""
         dial = Dial()
         if self.nursery is None:
-            dial.error = DialError(str(addresses[0]), "port", "this node is not running")
+            dial.error = DialError(_named(peer, addresses), "port", "this node is not running")
             dial.done.set()
             return dial
         self._under_way[peer] = dial
@@ -101,13 +109,13 @@ class Dials:
             with trio.fail_after(self._within_s):
                 async with self._slots:
                     if not self._has_place(peer):
-                        raise no_place(str(addresses[0]))
+                        raise no_place(_named(peer, addresses))
                     await self._connect(peer, addresses)
         except DialError as exc:
             dial.error = exc
         except trio.TooSlowError:
             detail = f"no connection within {self._within_s:g} s"
-            dial.error = DialError(str(addresses[0]), "port", detail)
+            dial.error = DialError(_named(peer, addresses), "port", detail)
         finally:
             del self._under_way[peer]
             dial.done.set()
@@ -115,6 +123,11 @@ class Dials:
             if dial.error.cause != CAUSE_FULL:
                 self._book.failed(peer, trio.current_time(), dial.error.detail)
             self._on_failed(peer)
+
+
+def _named(peer: PeerId, addresses: Sequence[Address]) -> str:
+    """What is dialled, for people: the first address, or the peer where none is known."""
+    return str(addresses[0]) if addresses else f"/p2p/{peer}"
 
 
 def _again(error: DialError) -> DialError:

@@ -47,6 +47,8 @@ class Verdict(IntEnum):
     USE = 1
     DUPLICATE = 2
     FULL = 3
+    TAKE_OVER = 4
+    """Like USE, and what was on the relayed one goes on here (`takeover`)."""
 
 
 class LaneTurns(msgspec.Struct, eq=False):
@@ -76,7 +78,7 @@ class Carrier(Protocol):
     def is_initiator(self) -> bool: ...
 
     @property
-    def socket(self) -> SocketType: ...
+    def socket(self) -> SocketType | None: ...
 
     def get_remote_address(self) -> tuple[str, int] | None: ...
 
@@ -90,6 +92,8 @@ class PeerConn(msgspec.Struct, eq=False):
     peer: PeerId
     address: str
     """As it was dialled; of an inbound one only words."""
+    relay: PeerId | None = None
+    """The member that carries it; None of a direct one (`p2p.host.relay`)."""
     knock: Knock = msgspec.field(default_factory=Knock)
     """How the peer asks to be let in."""
     joined: trio.Event = msgspec.field(default_factory=trio.Event)
@@ -109,6 +113,10 @@ class PeerConn(msgspec.Struct, eq=False):
     """Meant for bulk only, beside a first connection."""
     lanes_ended: int = 0
     """Lanes of the peer's on it that were read to their end."""
+    lanes_begun: frozenset[TrafficClass] = frozenset()
+    """Classes of which the peer has a lane here, with all that went before it read."""
+    lanes_unread: int = 0
+    """Lanes of ours on it that the peer has not read to their end."""
     turns: LaneTurns = msgspec.field(default_factory=LaneTurns)
     """Shared by the connections of one peer."""
 
@@ -129,8 +137,8 @@ class PeerConn(msgspec.Struct, eq=False):
         return self.joined.is_set() and not self.link.is_closing
 
     @property
-    def socket(self) -> SocketType:
-        """Under it all."""
+    def socket(self) -> SocketType | None:
+        """Under it all; None of a connection by relay."""
         return self.carrier.socket
 
     def refuse(self, refusal: AdmissionError) -> None:
@@ -180,6 +188,8 @@ class PeerBox(msgspec.Struct, eq=False):
     """A second connection, once the peer was busy."""
     retired: PeerConn | None = None
     """A second connection that is no longer needed, until both have read what is on it."""
+    left: tuple[PeerConn, ...] = ()
+    """Connections by relay that a direct one has taken over from, as long (`takeover`)."""
     want_bulk: Callable[[], None] = lambda: None
     """Opens a second connection, on the side that dialled the first; else it does nothing."""
     bulk_bytes_quiet: float = math.inf
@@ -213,6 +223,7 @@ class PeerBox(msgspec.Struct, eq=False):
         if self.conn is not None:
             self.conn.turns.changed.unpark_all()
         self.conn = self.pump = self.bulk = self.retired = None
+        self.left = ()
         self.want_bulk = lambda: None
         self.scheduler.clear()
         self.wake_all()

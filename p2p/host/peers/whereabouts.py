@@ -107,13 +107,17 @@ def _leads_here(text: str) -> bool:
 
 def _local_host(conn: PeerConn) -> str:
     try:
-        return str(conn.socket.getsockname()[0]).partition("%")[0]
+        return "" if conn.socket is None else _host_of(conn.socket.getsockname())
     except OSError:
         return ""
 
 
 def _remote_host(conn: PeerConn) -> str:
     try:
-        return str(conn.socket.getpeername()[0]).partition("%")[0]
+        return "" if conn.socket is None else _host_of(conn.socket.getpeername())
     except OSError:
         return ""
+
+
+def _host_of(name: tuple[object, ...]) -> str:
+    return str(name[0]).partition("%")[0]

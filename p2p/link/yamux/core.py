@@ -205,9 +205,10 @@ class YamuxCore:
 
     # What we do
 
-    def open_stream(self) -> int:
+    def open_stream(self, window_max: int | None = None) -> int:
         """Open a stream and return its id; it may be written to at once.
 
+        With `window_max` the peer is never granted more than that, or the 256 KiB of any stream.
         Raises StreamLimitError when too many are open or all ids are used up.
         """
         stream_id = self._next_id
@@ -215,9 +216,12 @@ class YamuxCore:
         if outbound >= self._config.streams_outbound_max or stream_id > UINT32_MAX:
             raise StreamLimitError(f"{outbound} streams are open on this connection")
         self._next_id += 2
-        extra = self._config.window_bytes - WINDOW_START_BYTES
         window = self._config.window_bytes
-        self._streams[stream_id] = YamuxStream(window, receive_window=window)
+        if window_max is not None:
+            window = max(WINDOW_START_BYTES, min(window, window_max))
+        stream = self._streams[stream_id] = YamuxStream(window, receive_window=window)
+        stream.window_max = window_max
+        extra = window - WINDOW_START_BYTES
         self.output.put(header(0, WINDOW_UPDATE, SYN, stream_id, extra))
         return stream_id
 
@@ -254,6 +258,12 @@ class YamuxCore:
         """Let the peer send as much more as has been read of what it sent, or a little more."""
         free = self.windows.grant(self._streams[stream_id], now_s)
         self.output.put(header(0, WINDOW_UPDATE, 0, stream_id, free))
+
+    def limit_window(self, stream_id: int, window: int) -> None:
+        """Let the peer never have more than so much on its way, or unread, on this stream."""
+        stream = self._streams.get(stream_id)
+        if stream is not None:
+            self.windows.limit(stream, window)
 
     def finish(self, stream_id: int) -> None:
         """Send no more on this stream; what the peer sends still arrives."""

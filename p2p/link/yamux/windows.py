@@ -23,6 +23,8 @@ class YamuxStream(msgspec.Struct):
 
     window: int
     """What the peer is granted when nothing is unread; grows with what the path needs."""
+    window_max: int | None = None
+    """It grows no further: whoever reads it hands on what it reads (`p2p.host.relay`)."""
     reserved: int = 0
     """The part of it that is taken from what the node has for all connections."""
     granted_s: float = -math.inf
@@ -86,7 +88,13 @@ class ReceiveWindows:
         stream.receive_window += free
         return free
 
+    def limit(self, stream: YamuxStream, window: int) -> None:
+        """Never grant more than so much at once; what was granted before stays so."""
+        stream.window, stream.window_max = min(stream.window, window), window
+
     def _widen(self, stream: YamuxStream) -> None:
+        if stream.window_max is not None:
+            return
         most = min(self._config.window_bytes_max, self.unread_bytes_max // 4)
         if stream.window < most:
             stream.window = min(2 * stream.window, most)

@@ -35,6 +35,10 @@ class PeerLine(msgspec.Struct, frozen=True):
     paused: bool = False
     lab_name: str = ""
     """As its certificates say; empty for a member not met since the start."""
+    relay: str = ""
+    """The member by which it is connected, as neither reaches the other; empty: directly."""
+    relays: bool = False
+    """It carries connections for others."""
 
 
 class SecretLine(msgspec.Struct, frozen=True):
@@ -147,6 +151,19 @@ class ComputeStatus(msgspec.Struct, frozen=True):
     """Limit -> why it is not enforced here and what would change that."""
 
 
+class Reach(msgspec.Struct, frozen=True):
+    """How others are connected, and what is carried for them. Bytes are both ways added."""
+
+    direct: int = 0
+    by_relay: int = 0
+    carries: bool = False
+    """Whether this machine carries for others ([network] relay)."""
+    circuits: int = 0
+    """Carried now; a busy pair has two."""
+    carried_bytes: int = 0
+    """Since the start."""
+
+
 class Status(msgspec.Struct, frozen=True):
     """Health first. `state` is starting, joining, ready, removed or stopping."""
 
@@ -174,6 +191,7 @@ class Status(msgspec.Struct, frozen=True):
     """When this machine's membership ends, unless it is renewed before."""
     notes: tuple[str, ...] = ()
     """What its owner should know and is no fault."""
+    reach: Reach = Reach()
 
 
 class PutReply(msgspec.Struct, frozen=True):

@@ -56,6 +56,7 @@ def examine(home: Home) -> list[checks.Check]:
         lambda: checks_state.copies(home),
         lambda: checks_state.recovery(home, config),
         lambda: checks.ports(home, config),
+        lambda: checks_state.reach(home),
         checks_machine.gpu,
         lambda: checks_machine.sandbox(needed=config.compute.enabled),
         lambda: checks_machine.control_groups(is_container=config.compute.sandbox == "container"),

@@ -5,6 +5,7 @@ from typing import Final
 
 from swarmnode.cli.client import ApiError, Client, NodeUnreachableError
 from swarmnode.cli.doctor.surroundings import OK, WARN, Check
+from swarmnode.cli.machines import Machines
 from swarmnode.home.config import Config
 from swarmnode.home.folders import Home
 from swarmnode.home.lock import NETWORK_FILE_SYSTEMS, file_system_of
@@ -40,6 +41,23 @@ def recovery(home: Home, config: Config) -> Check:
     if any(line.startswith("lab recovery is on") for line in notes):
         return Check("recovery", OK, "by your phrase, and by whoever holds the lab's key")
     return Check("recovery", OK, "by your phrase alone (swarmnode key phrase)")
+
+
+def reach(home: Home) -> Check:
+    """How the others are connected: those by relay have a slower way, and the reason is a port."""
+    try:
+        machines = Machines.seen_by(Client(home.api_socket, timeout_s=_ANSWER_S))
+    except (NodeUnreachableError, ApiError):
+        return Check("reach", OK, "no node runs here that could have reached any")
+    others = [row for row in machines.rows if row["connected"] and not row["me"]]
+    ways = [
+        f"{machines.label(row['peer'])} by {machines.way(row)}" for row in others if row["relay"]
+    ]
+    direct = f"{len(others) - len(ways)} directly"
+    if not ways:
+        return Check("reach", OK, direct)
+    fix = "let TCP in to [listen] addresses of one of each two: they then meet directly"
+    return Check("reach", OK, f"{direct}; {', '.join(ways)}", fix)
 
 
 def copies(home: Home) -> Check:

@@ -43,6 +43,7 @@ def _print_status(status: Document) -> None:
             "membership": _membership(status),
             "members": f"{status['members_alive']} alive, {status['members_suspect']} suspect, "
             f"{status['members_dead']} dead",
+            "reach": _reach(status["reach"]),
             "addresses": status["addresses"],
             "compute": _lent(compute),
             "gpus": compute["gpus"],
@@ -70,6 +71,15 @@ def _lent(compute: Document) -> str:
         return "paused by its owner (swarmnode node resume)"
     cores = f"{compute['cpu_free_millis'] / 1000:g} of {compute['cpu_millis'] / 1000:g} cores free"
     return f"{cores}, {human_bytes(compute['memory_free_bytes'])} memory free"
+
+
+def _reach(reach: Document) -> str:
+    """How others are connected, and what is carried for them."""
+    words = f"{reach['direct']} directly, {reach['by_relay']} by relay"
+    if not reach["carries"]:
+        return f"{words}; carries nothing for others"
+    carried = human_bytes(reach["carried_bytes"])
+    return f"{words}; carries {reach['circuits']} circuits for others, {carried} so far"
 
 
 def _print_limits(not_enforced: dict[str, str]) -> None:
@@ -119,9 +129,11 @@ def peer_ls(wait_s: float, fmt: str) -> None:
             row["name"], row["lab"] = machines.label(row["peer"]), machines.lab(row["lab"])
             row["rtt"] = "-" if row["rtt_ms"] is None else f"{row['rtt_ms']:.1f} ms"
             row["name"] += " (me)" if row["me"] else ""
+            row["by"] = machines.way(row)
             free = row["cpu_free_millis"]
             row["cores_free"] = "-" if free is None else f"{free / 1000:g}"
-    emit_rows(rows, fmt, ("name", "liveness", "lab", "site", "rtt", "cores_free", "gpus", "peer"))
+    columns = ("name", "liveness", "lab", "site", "rtt", "by", "cores_free", "gpus", "peer")
+    emit_rows(rows, fmt, columns)
 
 
 @click.command()

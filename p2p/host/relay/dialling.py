@@ -1,0 +1,110 @@
+"""Two ways to a peer: its addresses, and a relay beside them once they hang or have failed."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+import trio
+
+from p2p.errors import CAUSE_FULL, CAUSE_RELAY, DialError
+from p2p.host.addresses import Address
+from p2p.host.peers.config import RelayConfig
+from p2p.host.peers.whereabouts import together
+from p2p.host.relay.asking import Asking
+from p2p.host.relay.rules import circuit_text
+from p2p.ids import PeerId
+from p2p.limits import RELAYS_KNOWN_MAX
+
+ANSWERED: Final = ("token", "clock", CAUSE_FULL)
+"""Causes for which another way would do no better: the peer, or we, said no."""
+
+Direct = Callable[[PeerId, Sequence[Address]], Awaitable[None]]
+"""Dials a peer at addresses until it is up. DialError."""
+ByRelay = Callable[[PeerId, PeerId], Awaitable[None]]
+"""Dials a peer (second) by a relay (first) until it is up. DialError."""
+
+
+class TwoWays:
+    """Dials peers directly, by relay, or by both in a race."""
+
+    def __init__(
+        self, asking: Asking, config: RelayConfig, direct: Direct, by_relay: ByRelay
+    ) -> None:
+        self._asking, self._config = asking, config
+        self._direct, self._by_relay = direct, by_relay
+        self._unreached: dict[PeerId, None] = {}
+        """Peers whose addresses failed last, the latest at the end; at most RELAYS_KNOWN_MAX."""
+
+    async def reach(self, peer: PeerId, addresses: Sequence[Address]) -> None:
+        """Return once the peer is up; DialError tells what happened on each way.
+
+        The relay is asked at once where no address is known or those failed last time.
+        """
+        race = _Race()
+        async with trio.open_nursery() as nursery:
+            if addresses:
+                nursery.start_soon(self._run_direct, race, nursery, peer, addresses)
+            is_hopeless = not addresses or peer in self._unreached
+            with trio.move_on_after(0 if is_hopeless else self._config.relayed_after_s):
+                await race.direct_failed.wait()
+            if not race.is_won and not race.is_refused:
+                await self._run_relays(race, nursery, peer)
+        if not race.is_won:
+            raise race.error(peer)
+
+    def direct_failed(self, peer: PeerId) -> None:
+        """Its addresses do not answer: next time a relay is asked at once."""
+        self._unreached.pop(peer, None)
+        self._unreached[peer] = None
+        if len(self._unreached) > RELAYS_KNOWN_MAX:
+            del self._unreached[next(iter(self._unreached))]
+
+    def direct_works(self, peer: PeerId) -> None:
+        """Its addresses are worth waiting for."""
+        self._unreached.pop(peer, None)
+
+    async def _run_direct(
+        self, race: "_Race", nursery: trio.Nursery, peer: PeerId, addresses: Sequence[Address]
+    ) -> None:
+        try:
+            await self._direct(peer, addresses)
+        except DialError as exc:
+            race.failed_directly(exc)
+            if race.is_refused:
+                nursery.cancel_scope.cancel()
+            else:
+                self.direct_failed(peer)
+        else:
+            self.direct_works(peer)
+            race.is_won = True
+            nursery.cancel_scope.cancel()
+
+    async def _run_relays(self, race: "_Race", nursery: trio.Nursery, peer: PeerId) -> None:
+        for relay in self._asking.relays_to(peer)[: self._config.tries_max]:
+            try:
+                await self._by_relay(relay, peer)
+            except DialError as exc:
+                race.errors.append(exc)
+            else:
+                race.is_won = True
+                nursery.cancel_scope.cancel()
+                return
+
+
+class _Race:
+    def __init__(self) -> None:
+        self.is_won = self.is_refused = False
+        self.errors: list[DialError] = []
+        """In the order in which ways failed."""
+        self.direct_failed = trio.Event()
+
+    def failed_directly(self, error: DialError) -> None:
+        self.errors.insert(0, error)
+        self.is_refused = error.cause in ANSWERED
+        self.direct_failed.set()
+
+    def error(self, peer: PeerId) -> DialError:
+        """What to say when no way led there; of the addresses first."""
+        if not self.errors:
+            where = circuit_text(PeerId("any"), peer)
+            return DialError(where, CAUSE_RELAY, "no address of it is known, and no relay")
+        return together(self.errors[0], self.errors)
