@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Final
 
 BENCHES: Final = {
-    **{name: f"bench.{name}" for name in ("attack", "core", "emulator", "keep", "qos")},
+    **{name: f"bench.{name}" for name in ("attack", "core", "emulator", "keep", "qos", "relay")},
     "link": "bench.link.figures",
 }
 

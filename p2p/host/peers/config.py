@@ -36,8 +36,8 @@ class RelayConfig(msgspec.Struct, frozen=True):
     # A firewall that drops makes a dial hang: by then every address that answers at all has.
     relayed_after_s: float = 1.0
     # One round trip to the relay and one more beyond it; a relay that is silent is passed over.
-    answer_within_s: float = 2.5
-    # A dial has 9.5 s: so many relays that say nothing leave time for the handshake.
+    answer_within_s: float = 2.0
+    # A dial has 9.5 s, and a relay that says nothing half as long again as it gives the other end.
     tries_max: int = 3
     # A peer whose address has just changed is met directly soon, one behind a firewall costs four
     # packets in five minutes.

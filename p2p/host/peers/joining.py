@@ -156,15 +156,21 @@ class Joining:
         while (other := self._current(conn.peer)) is not None:
             if self._takeovers.may(conn):
                 return Verdict.TAKE_OVER
+            if other.relay is not None and conn.relay is None:
+                await self._replace(other)
+                continue
             if conn.carrier.is_initiator:
                 return Verdict.DUPLICATE
             if await self._is_alive(other):
                 self.copies.refused(conn, other)
                 return Verdict.DUPLICATE
-            other.link.close("a newer connection to this peer replaces it")
-            await other.link.closed.wait()
-            await trio.lowlevel.checkpoint()
+            await self._replace(other)
         return Verdict.USE if self._has_place(conn.peer) else Verdict.FULL
+
+    async def _replace(self, other: PeerConn) -> None:
+        other.link.close("a newer connection to this peer replaces it")
+        await other.link.closed.wait()
+        await trio.lowlevel.checkpoint()
 
     async def _is_alive(self, conn: PeerConn) -> bool:
         with trio.move_on_after(_ALIVE_WITHIN_S):

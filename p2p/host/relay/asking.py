@@ -71,10 +71,10 @@ class Asking:
             stream = conn.link.open_stream()
         except (LinkClosedError, StreamLimitError) as exc:
             raise DialError(where, CAUSE_RELAY, f"the relay cannot be asked: {exc}") from exc
-        why = f"the relay did not answer within {self._config.answer_within_s:g} s"
+        why = f"the relay did not answer within {1.5 * self._config.answer_within_s:g} s"
         try:
-            # The relay waits as long for the other end.
-            with trio.move_on_after(2 * self._config.answer_within_s):
+            # The relay waits as long for the other end, and says so when that is silent.
+            with trio.move_on_after(1.5 * self._config.answer_within_s):
                 why = await self._ask(stream, CircuitWanted(peer, is_bulk))
         except WireError as exc:
             why = f"the relay broke the protocol: {exc}"
