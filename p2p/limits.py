@@ -371,8 +371,8 @@ CIRCUIT_WINDOW_BYTES: Final = 256 * 1024
 CIRCUIT_BULK_WINDOW_BYTES: Final = 1024 * 1024
 """The same of a circuit for bulk: 200 Mbit/s at 40 ms from an end to the relay."""
 
-CIRCUIT_PIECE_BYTES: Final = 32 * 1024
-"""Handed on at once: a heartbeat waits for one, which is 1.3 ms of 200 Mbit/s."""
+CIRCUIT_PIECE_BYTES: Final = 64 * 1024
+"""Handed on at once: a heartbeat waits for one, which is 2.6 ms of 200 Mbit/s."""
 
 CIRCUIT_BACKLOG_BYTES: Final = 32 * 1024
 """A circuit for bulk adds to what waits for a socket only below this: the relay's own frames, and

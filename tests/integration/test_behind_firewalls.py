@@ -166,7 +166,7 @@ def test_when_the_relay_dies_the_other_carries_and_an_opened_firewall_makes_it_d
 ) -> None:
     first = walled.way("alice", "bob")
     left = next(name for name in RELAYS if name != first)
-    walled.swarm.kill_machine(walled[first])  # type: ignore[arg-type]
+    walled.swarm.kill_machine(walled[first])
     until(lambda: walled.way("alice", "bob") == left, within_s=30, what=f"a way by {left}")
     data = os.urandom(1_000_000)
     cap = put(walled["bob"], data)["cap"]

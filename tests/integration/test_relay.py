@@ -11,12 +11,13 @@ from p2p.host.peers.config import RelayConfig
 from p2p.host.peers.framing import check_answer
 from p2p.host.relay import carrying, splice
 from p2p.host.relay.asking import Asking
-from p2p.host.relay.messages import CircuitRefused, CircuitWanted
+from p2p.host.relay.messages import CircuitOffered, CircuitOpened, CircuitRefused, CircuitWanted
+from p2p.host.relay.relayed_stream import RelayedStream
 from p2p.host.relay.rules import Circuit
 from p2p.host.relay.talk import hear
 from p2p.host.relay.talk import say as say_on
-from p2p.ids import TrafficClass
-from p2p.limits import CIRCUIT_REQUESTS_BURST
+from p2p.ids import PeerId, TrafficClass
+from p2p.limits import CIRCUIT_REQUESTS_BURST, CIRCUITS_ARRIVING_MAX
 from p2p.link.agreement import opening
 from p2p.link.stream import LinkStream
 from testnet.lone_peer import lone_host
@@ -61,6 +62,18 @@ def hostile_relay() -> Iterator[list[Flipped]]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(carrying, "splice", hostile)
         yield ends
+
+
+async def offered(relay: Station, end: Station, source: PeerId) -> LinkStream:
+    """A stream that the end has taken for a circuit from that source."""
+    conn = relay.host._boxes[end.peer].conn
+    assert conn is not None
+    stream = conn.link.open_stream()
+    await say_on(stream, CircuitOffered(source), opening("/swarm/lonepeers/relayed/1"))
+    await check_answer(stream, "/swarm/lonepeers/relayed/1")
+    answer = await hear(stream)
+    assert isinstance(answer, CircuitOpened), answer
+    return stream
 
 
 def asking(station: Station) -> Asking:
@@ -202,6 +215,59 @@ async def test_circuits_are_refused_where_they_would_be_loops_or_lead_nowhere() 
         answer = await hear(stream)
         assert isinstance(answer, CircuitRefused)
         assert answer.code == "relayed"
+
+
+async def test_a_relay_of_a_version_without_circuits_is_said_to_be_one() -> None:
+    async with relayed() as lab:
+        alice, bob, rita = await triangle(lab)
+        rita.host.conns.gate._ours.pop("/swarm/lonepeers/relay/1")
+        with pytest.raises(DialError, match="a version without circuits"):
+            await asking(alice).open(rita.peer, bob.peer, is_bulk=False)
+        await say(alice, rita, b"still here")
+
+
+async def test_a_relay_that_says_nothing_is_given_up_and_the_next_one_asked() -> None:
+    """Others wait for ever on a relay that accepts and never answers."""
+    async with relayed() as lab:
+        impatient = RelayConfig(answer_within_s=0.2)
+        alice, bob, rita = await triangle(lab, ends=impatient)
+        rita.host.conns.gate.take("/swarm/lonepeers/relay/1", lambda conn, stream: None)
+        rob = await lab.start("rob")
+        for end in (alice, bob):
+            await lab.meet(end, rob)
+        await say(alice, bob, b"hello")
+        assert alice.host.relay_of(bob.peer) == rob.peer
+
+
+async def test_circuits_of_a_member_end_when_the_relay_parts_from_it() -> None:
+    """As it does from whoever is removed."""
+    async with relayed() as lab:
+        alice, bob, rita = await triangle(lab)
+        await say(alice, bob, b"hello")
+        await rita.host.disconnect(alice.peer, "removed")
+        await bob.has(lambda: [peer for peer, _ in bob.downs] == [alice.peer])
+        while rita.host.carried().circuits:
+            await trio.lowlevel.checkpoint()
+
+
+async def test_a_relay_cannot_pass_itself_off_as_the_machine_it_names() -> None:
+    async with relayed() as lab:
+        alice, bob, rita = await triangle(lab)
+        circuit = RelayedStream(await offered(rita, bob, alice.peer), bob.peer, is_bulk=False)
+        await rita.host.conns.connect_over(circuit, bob.peer, is_bulk=False)
+        assert bob.host.relay_of(rita.peer) is None
+        assert alice.peer not in bob.host.peers()
+        await say(rita, bob, b"we are still connected")
+
+
+async def test_a_relay_that_offers_without_end_is_held_to_a_few() -> None:
+    async with relayed() as lab:
+        alice, bob, rita = await triangle(lab)
+        for _ in range(CIRCUITS_ARRIVING_MAX):
+            await offered(rita, bob, alice.peer)
+        with pytest.raises(AssertionError, match="busy"):
+            await offered(rita, bob, alice.peer)
+        await say(rita, bob, b"we are still connected")
 
 
 async def test_a_flood_of_wishes_costs_who_asks_and_nobody_else() -> None:

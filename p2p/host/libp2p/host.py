@@ -72,7 +72,8 @@ class Libp2pHost:
         self._joining = self._make_joining(network, admission)
         self.conns = self._make_conns(here, swarm)
         ways = HostWays(self._boxes, self._book, self.conns)
-        self._relays = Relays(self._peer_id, network, self._config.relay, ways)
+        within_s = self._config.dial_within_s
+        self._relays = Relays(self._peer_id, network, self._config.relay, ways, within_s)
         self._serve_ours(network, swarm)
         self._dials = self._make_dials()
         self._sink: FrameSink | None = None

@@ -182,10 +182,11 @@ class MemoryHost:
 
     def _dial_known(self, peer: PeerId) -> MemoryDial | None:
         relays = self._ways_to(peer)
-        known = self._known.get(peer, ()) or ((memory_address(peer),) if relays else ())
-        for address in known:
+        for address in self._known.get(peer, ()):
             if self._port.is_open and _peer_of(address) == peer:
                 return self._network.dial(self._port, peer, address, relays)
+        if self._port.is_open and self._network.has_relay(self._port, peer, relays):
+            return self._network.dial(self._port, peer, "", relays)
         return None
 
     def _ways_to(self, peer: PeerId) -> tuple[PeerId, ...]:

@@ -72,6 +72,7 @@ class MemoryDial:
     caller: Port
     peer: PeerId
     address: str
+    """Empty where none is known: then only a relay leads there."""
     relays: tuple[PeerId, ...] = ()
     """Whom to go by where there is no direct way, first to try first."""
     done: trio.Event = field(default_factory=trio.Event)

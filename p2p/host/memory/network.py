@@ -195,11 +195,16 @@ class MemoryNetwork:
             return dial
         dial = self._dials[port.peer, peer] = MemoryDial(port, peer, address, relays)
         wait_s = 2 * self._pair_delay_s(port.peer, peer)
-        if not self._gets_through(port.peer, peer):
+        if not self._is_direct(dial):
             relay = self._relay_for(dial)
-            wait_s = DIAL_DEADLINE_S if relay is None else _RELAYING.relayed_after_s
+            hangs_s = _RELAYING.relayed_after_s if address else wait_s
+            wait_s = DIAL_DEADLINE_S if relay is None else hangs_s
         self._later(wait_s, lambda: self._end_dial(dial))
         return dial
+
+    def has_relay(self, port: Port, peer: PeerId, relays: tuple[PeerId, ...]) -> bool:
+        """Whether one of these leads to a peer now."""
+        return bool(relays) and self._relay_for(MemoryDial(port, peer, "", relays)) is not None
 
     def rtt_s(self, port: Port, peer: PeerId) -> float:
         """Two delays and the mean jitter."""
@@ -305,7 +310,7 @@ class MemoryNetwork:
 
     def _connect(self, dial: MemoryDial) -> DialError | None:
         pair = pair_of(dial.caller.peer, dial.peer)
-        is_direct = self._gets_through(dial.caller.peer, dial.peer)
+        is_direct = self._is_direct(dial)
         relay = None if is_direct else self._relay_for(dial)
         if not is_direct and relay is None:
             return DialError(dial.address, "port", "no answer")
@@ -347,6 +352,9 @@ class MemoryNetwork:
 
     def _gets_through(self, caller: PeerId, called: PeerId) -> bool:
         return pair_of(caller, called) not in self._cuts and self.reaches(caller, called)
+
+    def _is_direct(self, dial: MemoryDial) -> bool:
+        return bool(dial.address) and self._gets_through(dial.caller.peer, dial.peer)
 
     def _relay_for(self, dial: MemoryDial) -> Port | None:
         """The first of its relays that has direct, uncut connections to both."""

@@ -27,9 +27,15 @@ class TwoWays:
     """Dials peers directly, by relay, or by both in a race."""
 
     def __init__(
-        self, asking: Asking, config: RelayConfig, direct: Direct, by_relay: ByRelay
+        self,
+        asking: Asking,
+        config: RelayConfig,
+        direct: Direct,
+        by_relay: ByRelay,
+        within_s: float,
     ) -> None:
-        self._asking, self._config = asking, config
+        """A dial takes `within_s` at most, and then says what happened until then."""
+        self._asking, self._config, self._within_s = asking, config, within_s
         self._direct, self._by_relay = direct, by_relay
         self._unreached: dict[PeerId, None] = {}
         """Peers whose addresses failed last, the latest at the end; at most RELAYS_KNOWN_MAX."""
@@ -40,16 +46,23 @@ class TwoWays:
         The relay is asked at once where no address is known or those failed last time.
         """
         race = _Race()
-        async with trio.open_nursery() as nursery:
-            if addresses:
-                nursery.start_soon(self._run_direct, race, nursery, peer, addresses)
-            is_hopeless = not addresses or peer in self._unreached
-            with trio.move_on_after(0 if is_hopeless else self._config.relayed_after_s):
-                await race.direct_failed.wait()
-            if not race.is_won and not race.is_refused:
-                await self._run_relays(race, nursery, peer)
+        with trio.move_on_after(self._within_s):
+            async with trio.open_nursery() as nursery:
+                await self._run_both(race, nursery, peer, addresses)
         if not race.is_won:
-            raise race.error(peer)
+            late = f"no connection within {self._within_s:g} s"
+            raise race.error(peer, addresses, late)
+
+    async def _run_both(
+        self, race: "_Race", nursery: trio.Nursery, peer: PeerId, addresses: Sequence[Address]
+    ) -> None:
+        if addresses:
+            nursery.start_soon(self._run_direct, race, nursery, peer, addresses)
+        is_hopeless = not addresses or peer in self._unreached
+        with trio.move_on_after(0 if is_hopeless else self._config.relayed_after_s):
+            await race.direct_failed.wait()
+        if not race.is_won and not race.is_refused:
+            await self._run_relays(race, nursery, peer)
 
     def direct_failed(self, peer: PeerId) -> None:
         """Its addresses do not answer: next time a relay is asked at once."""
@@ -102,8 +115,10 @@ class _Race:
         self.is_refused = error.cause in ANSWERED
         self.direct_failed.set()
 
-    def error(self, peer: PeerId) -> DialError:
+    def error(self, peer: PeerId, addresses: Sequence[Address], late: str) -> DialError:
         """What to say when no way led there; of the addresses first."""
+        if addresses and not self.direct_failed.is_set():
+            self.errors.insert(0, DialError(str(addresses[0]), "port", late))
         if not self.errors:
             where = circuit_text(PeerId("any"), peer)
             return DialError(where, CAUSE_RELAY, "no address of it is known, and no relay")

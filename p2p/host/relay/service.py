@@ -4,7 +4,7 @@ It owns no connections: the host makes them over circuits as over sockets, and s
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import trio
 
@@ -20,6 +20,9 @@ from p2p.host.relay.relayed_stream import RelayedStream
 from p2p.host.relay.taking import Taking
 from p2p.ids import NetworkId, PeerId
 from p2p.link.stream import LinkStream
+
+_SAYS_WHY_S: Final = 0.25
+"""So much sooner than the host would give it up a dial ends, as it knows what it has tried."""
 
 
 class Ways(Protocol):
@@ -55,14 +58,18 @@ class Ways(Protocol):
 class Relays:
     """Relaying, of one host."""
 
-    def __init__(self, me: PeerId, network: NetworkId, config: RelayConfig, ways: Ways) -> None:
+    def __init__(
+        self, me: PeerId, network: NetworkId, config: RelayConfig, ways: Ways, dial_within_s: float
+    ) -> None:
         self._config, self._ways = config, ways
         self.wanted_protocol = f"/swarm/{network}/relay/1"
         self.offered_protocol = f"/swarm/{network}/relayed/1"
         self.asking = Asking(me, self.wanted_protocol, config, ways.live_conn, ways.connected)
         self._carrying = Carrying(me, self.offered_protocol, config, ways.live_conn)
         self._taking = Taking(me, ways.welcome_over)
-        self.two_ways = TwoWays(self.asking, config, ways.dial_directly, self._dial_by)
+        self.two_ways = TwoWays(
+            self.asking, config, ways.dial_directly, self._dial_by, dial_within_s - _SAYS_WHY_S
+        )
         self.nursery: trio.Nursery | None = None
         """The host's, while it runs."""
 

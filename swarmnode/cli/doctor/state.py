@@ -50,9 +50,8 @@ def reach(home: Home) -> Check:
     except (NodeUnreachableError, ApiError):
         return Check("reach", OK, "no node runs here that could have reached any")
     others = [row for row in machines.rows if row["connected"] and not row["me"]]
-    ways = [
-        f"{machines.label(row['peer'])} by {machines.way(row)}" for row in others if row["relay"]
-    ]
+    relayed = [row for row in others if row.get("relay")]
+    ways = [f"{machines.label(row['peer'])} by {machines.way(row)}" for row in relayed]
     direct = f"{len(others) - len(ways)} directly"
     if not ways:
         return Check("reach", OK, direct)
