@@ -375,8 +375,12 @@ CIRCUIT_PIECE_BYTES: Final = 64 * 1024
 """Handed on at once: a heartbeat waits for one, which is 2.6 ms of 200 Mbit/s."""
 
 CIRCUIT_BACKLOG_BYTES: Final = 32 * 1024
-"""A circuit for bulk adds to what waits for a socket only below this: the relay's own frames, and
-calls that it carries, find room in front of the socket at any time."""
+"""A circuit for bulk adds to what waits for a socket only below this: calls that are carried come
+before it."""
+
+CIRCUIT_CALLS_BACKLOG_BYTES: Final = 48 * 1024
+"""The same of other circuits: with a piece more it is below what lanes may fill, so that frames of
+the relay's own find room in front of the socket at any time."""
 
 CIRCUIT_MESSAGE_BYTES_MAX: Final = 1024
 """A message about a circuit: a peer id, or a code and a line for people."""

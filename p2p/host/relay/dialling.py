@@ -98,6 +98,7 @@ class TwoWays:
             except DialError as exc:
                 race.errors.append(exc)
             else:
+                self.direct_failed(peer)  # or hung for longer than that took
                 race.is_won = True
                 nursery.cancel_scope.cancel()
                 return

@@ -6,7 +6,7 @@ import trio
 
 from p2p.errors import LinkClosedError, StreamResetError
 from p2p.ids import PeerId
-from p2p.limits import CIRCUIT_BACKLOG_BYTES, CIRCUIT_PIECE_BYTES, LINK_BACKLOG_BYTES
+from p2p.limits import CIRCUIT_BACKLOG_BYTES, CIRCUIT_CALLS_BACKLOG_BYTES, CIRCUIT_PIECE_BYTES
 from p2p.link.stream import LinkStream
 
 _RECEIVE_BYTES: Final = 256 * 1024
@@ -21,7 +21,7 @@ class RelayedStream(trio.abc.HalfCloseableStream):
     def __init__(self, stream: LinkStream, relay: PeerId, *, is_bulk: bool) -> None:
         self._stream = stream
         self.relay, self.is_bulk = relay, is_bulk
-        self._backlog_bytes = CIRCUIT_BACKLOG_BYTES if is_bulk else LINK_BACKLOG_BYTES
+        self._backlog_bytes = CIRCUIT_BACKLOG_BYTES if is_bulk else CIRCUIT_CALLS_BACKLOG_BYTES
         self._closed = trio.Event()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:

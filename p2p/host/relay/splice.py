@@ -12,7 +12,7 @@ import trio
 
 from p2p.errors import LinkClosedError, StreamResetError
 from p2p.host.relay.rules import Circuit
-from p2p.limits import CIRCUIT_BACKLOG_BYTES, CIRCUIT_PIECE_BYTES, LINK_BACKLOG_BYTES
+from p2p.limits import CIRCUIT_BACKLOG_BYTES, CIRCUIT_CALLS_BACKLOG_BYTES, CIRCUIT_PIECE_BYTES
 from p2p.link.stream import LinkStream
 
 _BURST_S: Final = 0.1
@@ -75,7 +75,7 @@ async def splice(circuit: Circuit, one: LinkStream, other: LinkStream, cap: Rate
 
 
 async def _pour(circuit: Circuit, source: LinkStream, target: LinkStream, cap: RateCap) -> None:
-    backlog = CIRCUIT_BACKLOG_BYTES if circuit.is_bulk else LINK_BACKLOG_BYTES
+    backlog = CIRCUIT_BACKLOG_BYTES if circuit.is_bulk else CIRCUIT_CALLS_BACKLOG_BYTES
     while data := await source.read(CIRCUIT_PIECE_BYTES):
         await cap.take(len(data), is_bulk=circuit.is_bulk)
         await target.write_behind(data, backlog)
