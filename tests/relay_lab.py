@@ -112,10 +112,14 @@ async def say(one: Station, other: Station, text: bytes) -> None:
 
 
 async def triangle(
-    lab: Relayed, relay: RelayConfig | None = None, ends: RelayConfig | None = None
+    lab: Relayed,
+    relay: RelayConfig | None = None,
+    ends: RelayConfig | None = None,
+    config: HostConfig | None = None,
 ) -> tuple[Station, Station, Station]:
     """Alice, Bob, and Rita between them."""
-    alice, bob = await lab.start("alice", ends), await lab.start("bob", ends)
+    alice = await lab.start("alice", ends, config=config)
+    bob = await lab.start("bob", ends, config=config)
     rita = await lab.start("rita", relay)
     for end in (alice, bob):
         await lab.meet(end, rita)
