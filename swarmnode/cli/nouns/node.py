@@ -43,7 +43,7 @@ def _print_status(status: Document) -> None:
             "membership": _membership(status),
             "members": f"{status['members_alive']} alive, {status['members_suspect']} suspect, "
             f"{status['members_dead']} dead",
-            "reach": _reach(status["reach"]),
+            "reach": _reach(status["reach"]) if "reach" in status else "-",
             "addresses": status["addresses"],
             "compute": _lent(compute),
             "gpus": compute["gpus"],
