@@ -32,6 +32,10 @@ class EnvironmentUnknownError(SwarmError):
     """No environment of that name on this machine: `[env.NAME] path` defines one."""
 
 
+class NetUnavailableError(SwarmError):
+    """No task can have a network on this machine; the text says why, and the remedy."""
+
+
 class JobUnknownError(SwarmError):
     """No job with that id is here."""
 

@@ -259,6 +259,16 @@ PEOPLE_MAX: Final = 1024
 SEALING_KEYS_MAX: Final = 1024
 """Kept of those that opened a person's boxes; each start of the daemon makes a new one."""
 
+# A task's network
+NET_WORDS_MAX: Final = 32
+"""Hosts and presets that a task asks for, and that an owner allows: they are in every advert."""
+
+NET_LIST_CHARS_MAX: Final = 1024
+"""Of all that one key of the configuration allows: two of them leave an advert of 4 KiB room."""
+
+NET_WORD_CHARS_MAX: Final = 261
+"""A host name of 253 characters, what stands for all below it, and a port."""
+
 # Market
 CALLEES_MAX: Final = 32
 """Machines asked in one auction; 8 are enough (research: d = 8 waits 0.28 s at load 0.9)."""

@@ -12,6 +12,7 @@ from p2p.gossip.config import PROFILES as GOSSIP_PROFILES
 from p2p.gossip.config import GossipConfig
 from p2p.membership.config import MembershipConfig
 from storage.config import StorageConfig
+from swarmnode import reach
 from swarmnode.edges import Identity
 from swarmnode.home.config import Config
 from swarmnode.market.buyer.config import BuyerConfig
@@ -83,6 +84,8 @@ def market(config: Config) -> MarketConfig:
         lease_s=timers.lease_s,
         lease_renew_s=timers.lease_renew_s,
         orphan_grace_s=timers.orphan_grace_s,
+        net=tuple(map(reach.word, compute.net)),
+        net_others=tuple(map(reach.word, compute.net_others)),
     )
     lent = Lent(
         compute.cpu_millis, compute.memory_mib * MIB, int(compute.disk_gib * GIB), compute.gpus

@@ -138,6 +138,7 @@ def _executor(
             sandbox=compute.sandbox,
             ctx_module=Path(ctx.__file__),
             given_bytes_max=int(compute.disk_gib * GIB),
+            net_private=compute.net_private,
         ),
         {name: Path(env.path) for name, env in config.env.items()},
         workers,

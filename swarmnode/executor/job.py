@@ -5,6 +5,7 @@ import trio
 
 from swarmnode.executor import life
 from swarmnode.executor.job_folder import CrashRecord, JobFolder
+from swarmnode.executor.network.service import JobNetwork, traffic_of
 from swarmnode.executor.port import JobExit, JobView
 
 
@@ -25,6 +26,8 @@ class ExecutorJob(msgspec.Struct):
     """As JobView has them."""
     node_deaths: int = 0
     ordered_ns: int = 0
+    network: JobNetwork | None = None
+    """Its own, while it runs, if it asked for one."""
 
     def look(self) -> None:
         """Take from the folder what the shim, or the node before us, wrote there."""
@@ -35,6 +38,9 @@ class ExecutorJob(msgspec.Struct):
 
     def view(self) -> JobView:
         """For the executor's callers."""
+        asked = self.record.spec.net
+        noted = traffic_of(self.folder) if asked and self.network is None else (0, 0)
+        up_bytes, down_bytes = noted if self.network is None else self.network.traffic
         return JobView(
             self.record.spec.job,
             self.pid,
@@ -43,4 +49,6 @@ class ExecutorJob(msgspec.Struct):
             self.node_died_ms,
             self.node_deaths,
             self.ordered_ns,
+            up_bytes,
+            down_bytes,
         )

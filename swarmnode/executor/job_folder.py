@@ -6,6 +6,7 @@
                stdout, stderr                               append-only
                work/         the task's files, or those it was given: see overlay.py
                ctx/          swarm_ctx.py and ctx.sock
+               net.sock, names, traffic      of its network, if it has one: see network/, shim/net/
                tmp/          only for the `container` sandbox
 """
 
@@ -84,8 +85,8 @@ def _record_of(body: dict[str, Any]) -> CrashRecord:
     `Any`: of which types the parts are, only the use of them shows.
     """
     spec = body["spec"]
-    for name in ("argv", "gpus"):
-        spec[name] = tuple(spec[name])
+    for name in ("argv", "gpus", "net"):
+        spec[name] = tuple(spec.get(name, ()))
     spec["must_enforce"] = frozenset(Limit(name) for name in spec["must_enforce"])
     body["spec"] = JobSpec(**spec)
     body["cpus"] = tuple(body.get("cpus", ()))
@@ -243,6 +244,10 @@ class JobFolder(msgspec.Struct, frozen=True):
     def order_lease(self, lease: str) -> bool:
         """Tell the shim how long the job may go on now, as `Lease` of shim/lease.py reads it."""
         return self._tell(f"lease {lease}\n")
+
+    def order_note(self, words: str) -> bool:
+        """Have the shim write a line into the job's stderr; False when none is there."""
+        return self._tell(f"note {' '.join(words.splitlines())}\n")
 
     def _tell(self, line: str) -> bool:
         try:

@@ -28,6 +28,7 @@ from swarmnode.executor.sandbox.command import (
     environment_options,
     task_environment,
 )
+from swarmnode.executor.sandbox.etc import ETC_NET
 from swarmnode.executor.sandbox.seccomp import filter_program
 from swarmnode.executor.sandbox.secrets import in_memory
 from swarmnode.executor.shim import pairs
@@ -88,6 +89,7 @@ class Launcher(msgspec.Struct, frozen=True):
             ("passwd", b"swarm:x:65534:65534::/work:/bin/sh\n"),
             ("group", b"swarm:x:65534:\n"),
             ("hosts", b"127.0.0.1 localhost swarm\n::1 localhost\n"),
+            *ETC_NET.items(),
         ):
             (self.shared / name).write_bytes(data)
             (self.shared / name).chmod(0o644)
@@ -244,6 +246,7 @@ class Launcher(msgspec.Struct, frozen=True):
             ("bwrap_args", str(args)),
             ("has_disk", "1" if has_disk else ""),
             ("has_secrets", "1" if has_secrets else ""),
+            ("net", "1" if record.spec.net else ""),
             *(("stage", path) for path in sources.staged),
             *(("argv", word) for word in argv),
             ("env", "PATH=/usr/bin:/bin"),
@@ -263,6 +266,7 @@ class Launcher(msgspec.Struct, frozen=True):
             sources=sources,
             environment=tuple(environment_options(root, sources)) if root else (),
             devices=tuple(self.gpu_device(uuid) for uuid in spec.gpus),
+            has_net=bool(spec.net),
         )
 
     def _container_order(self, record: CrashRecord, folder: JobFolder) -> list[tuple[str, str]]:

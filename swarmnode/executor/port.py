@@ -40,6 +40,11 @@ class JobSpec(msgspec.Struct, frozen=True):
     """UUIDs of granted GPUs."""
     must_enforce: frozenset[Limit] = frozenset()
     """Limits the submitter insists on: LimitNotEnforceableError when one cannot be."""
+    net: tuple[str, ...] = ()
+    """What of the network it may talk to, in the words of swarmnode.reach; nothing: no network."""
+    net_up_bytes_per_s: int = 0
+    """What its connections may carry out; 0 is no limit."""
+    net_down_bytes_per_s: int = 0
 
 
 class JobExit(msgspec.Struct, frozen=True):
@@ -70,6 +75,10 @@ class JobView(msgspec.Struct, frozen=True):
     ordered_ns: int = 0
     """Between its inputs and its start, by the clock of files: whatever in its work folder has
     changed since then it has changed itself."""
+    net_up_bytes: int = 0
+    """What its connections carried out of the machine, as far as nodes were there to count it."""
+    net_down_bytes: int = 0
+    """What they brought."""
 
 
 class FileStat(msgspec.Struct, frozen=True):
@@ -99,6 +108,10 @@ class Executor(Protocol):
 
     def trouble(self) -> str:
         """ "" when jobs can run here, else why not and the remedy: then nobody should bid."""
+        ...
+
+    def net_trouble(self) -> str:
+        """ "" when a task can have a network here, else why not and the remedy."""
         ...
 
     def environments(self) -> tuple[str, ...]:

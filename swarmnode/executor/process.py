@@ -22,8 +22,10 @@ from swarmnode.errors import (
     GpuUnknownError,
     JobRunningError,
     JobUnknownError,
+    NetUnavailableError,
 )
-from swarmnode.executor import ctx_server, life
+from swarmnode.executor import life
+from swarmnode.executor.attend import Attendant
 from swarmnode.executor.cpus import choose
 from swarmnode.executor.disk import safe_files, work_files
 from swarmnode.executor.disk.given import GivenRoom
@@ -31,9 +33,10 @@ from swarmnode.executor.disk.work_disk import WorkDisk
 from swarmnode.executor.environments import checked_environment
 from swarmnode.executor.job import ExecutorJob
 from swarmnode.executor.job_disks import JobDisks
-from swarmnode.executor.job_folder import CrashRecord, JobFolder, lost_exit, read_jobs
+from swarmnode.executor.job_folder import CrashRecord, JobFolder, read_jobs
 from swarmnode.executor.kernel.proc import descends
 from swarmnode.executor.launch import Launcher, refusal
+from swarmnode.executor.network.resolver import HostResolver, Resolver
 from swarmnode.executor.port import JobCall, JobExit, JobId, JobSignal, JobSpec, JobView, Limit
 from swarmnode.executor.sandbox.capability import (
     Capability,
@@ -44,19 +47,14 @@ from swarmnode.executor.sandbox.capability import (
 )
 from swarmnode.executor.shim.lease import boot_s
 from swarmnode.executor.spawn import Shims
-from swarmnode.executor.watch import final_exit, kill_left_over, reap, until_gone, until_ready
+from swarmnode.executor.watch import kill_left_over
 from swarmnode.limits import KILL_TIMEOUT_S, LOG_READ_BYTES_MAX
-from swarmnode.tasks.records import FAULT
 from swarmnode.tasks.secrets.wants import JobSecrets
 
 ResultT = TypeVar("ResultT")
 
 _LOOK_S = 0.05
 """How often a log is looked at while somebody follows it."""
-
-
-async def _nobody(_job: JobId, _request: bytes) -> bytes:
-    return b'{"error": "this node answers no ctx requests"}'
 
 
 def _charged(_size: int) -> None:
@@ -78,7 +76,9 @@ class ProcessExecutor(work_files.WorkFiles):
         workers: Workers,
         *,
         gpu_device: Callable[[str], str] = _no_gpus,
+        resolver: Resolver | None = None,
     ) -> None:
+        """`resolver` finds the hosts that tasks talk to; None: as this machine does."""
         self._folder = folder.resolve()
         self._environments = {
             name: checked_environment(name, path, self._folder)
@@ -86,7 +86,9 @@ class ProcessExecutor(work_files.WorkFiles):
         }
         super().__init__(workers)
         self._config, self._gpu_device = config, gpu_device
-        self._answer: JobCall = _nobody
+        self._attendant = Attendant(
+            workers, self._stock, resolver or HostResolver(), config.net_private
+        )
         self._launcher: Launcher | None = None
         self._nursery: trio.Nursery | None = None
         self._jobs: dict[JobId, ExecutorJob] = {}
@@ -150,35 +152,7 @@ class ProcessExecutor(work_files.WorkFiles):
             job.look()
         self._given.note(record.spec.job, record.given_bytes)
         assert self._nursery is not None
-        self._nursery.start_soon(self._attend, job, 0, -1)
-
-    async def _attend(self, job: ExecutorJob, shim: int, ready: int) -> None:
-        """See the job to its end; what nobody foresaw is its end, and no other's."""
-        with contained(f"job {job.record.spec.job}") as bound:
-            await self._see_to_its_end(job, shim, ready)
-        if bound.has_faulted:
-            with contained(f"the end of job {job.record.spec.job}"):
-                await self._workers.run(partial(kill_left_over, job.folder, job.record))
-            job.exit = lost_exit(FAULT)
-            job.started.set()
-            job.ended.set()
-
-    async def _see_to_its_end(self, job: ExecutorJob, shim: int, ready: int) -> None:
-        """From the spawn, or from the re-attachment."""
-        async with trio.open_nursery() as nursery:
-            if shim or job.folder.shim_lives():
-                answer = partial(self._answer, job.record.spec.job)
-                await nursery.start(ctx_server.run, job.folder, job.record.uid, answer)
-            if ready >= 0:
-                await until_ready(job.folder, shim, ready)
-                job.look()
-                nursery.start_soon(self._workers.run, partial(self._stock, job))
-            job.started.set()
-            await until_gone(job.folder, shim)
-            reap(shim)
-            job.exit = await self._workers.run(partial(final_exit, job.folder, job.record))
-            job.ended.set()
-            nursery.cancel_scope.cancel()
+        self._nursery.start_soon(self._attendant.attend, job, 0, -1)
 
     def _stock(self, job: ExecutorJob) -> None:
         """Be quicker for the next one like it."""
@@ -194,13 +168,17 @@ class ProcessExecutor(work_files.WorkFiles):
         """ "" when jobs can run here, else why not and the remedy."""
         return self._capability.trouble
 
+    def net_trouble(self) -> str:
+        """ "" when a task can have a network here, else why not and the remedy."""
+        return self._capability.net_trouble
+
     def environments(self) -> tuple[str, ...]:
         """Names of the configured environments."""
         return tuple(self._environments)
 
     def on_call(self, answer: JobCall) -> None:
         """Set who answers the tasks' `ctx` requests."""
-        self._answer = answer
+        self._attendant.answer = answer
 
     async def prepare(self, job: JobId) -> None:
         """Make the job's private folder; idempotent. Raises ExecutorUnavailableError."""
@@ -233,6 +211,8 @@ class ProcessExecutor(work_files.WorkFiles):
         if spec.environment is not None and spec.environment not in self._environments:
             have = ", ".join(self._environments) or "none"
             raise EnvironmentUnknownError(f"no environment {spec.environment!r} here; have: {have}")
+        if spec.net and (why := self._capability.net_trouble):
+            raise NetUnavailableError(why)
         limits = self._capability.limits
         if missing := [limit for limit in spec.must_enforce if limits[limit]]:
             raise refusal(missing, limits)
@@ -248,7 +228,7 @@ class ProcessExecutor(work_files.WorkFiles):
                 folder.order_lease(lease)
         # A node that stops may have ended `run` meanwhile: the next one finds this job.
         await trio.lowlevel.checkpoint_if_cancelled()
-        nursery.start_soon(self._attend, job, *(spawned or (0, -1)))
+        nursery.start_soon(self._attendant.attend, job, *(spawned or (0, -1)))
 
     def _start_shim(
         self, spec: JobSpec, folder: JobFolder, secrets: JobSecrets | None

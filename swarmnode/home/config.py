@@ -11,8 +11,10 @@ from typing import Final
 
 from p2p.host.addresses import as_announced, as_listened
 from p2p.limits import RELAY_BYTES_PER_S
+from swarmnode import reach
 from swarmnode.errors import ConfigError
 from swarmnode.home.places import host_and_port
+from swarmnode.limits import NET_LIST_CHARS_MAX
 
 PROFILES: Final[Mapping[str, Mapping[str, object]]] = {
     # A machine that is always on: the defaults.
@@ -170,12 +172,25 @@ class ComputeSection(_Section):
     """`container`: the node runs in one without user namespaces, each task as a user of its own."""
     tasks_folder: str = ""
     """Absolute; empty: inside the node's state, which `container`'s users cannot enter."""
+    net: tuple[str, ...] = _places(reach.NONE, "pypi", form=reach.word)
+    """What of the network tasks of one's own lab may ask for: docs/tasks.md has the words."""
+    net_others: tuple[str, ...] = _places(reach.NONE, form=reach.word)
+    """The same for tasks of other labs."""
+    net_private: tuple[str, ...] = _places(form=reach.private_host)
+    """Hosts that tasks may reach though their addresses are private, if `net` allows their names:
+    names or addresses, with a port or for all ports."""
 
     def __post_init__(self) -> None:
         """Raises ConfigError, also for a folder that depends on where the node was started."""
         _Section.__post_init__(self)
         if self.tasks_folder and not self.tasks_folder.startswith("/"):
             raise ConfigError(f"tasks_folder = {self.tasks_folder!r} must be an absolute path")
+        for key, words in (("net", self.net), ("net_others", self.net_others)):
+            if (size := sum(map(len, words))) > NET_LIST_CHARS_MAX:
+                remedy = f"use *.HOST, or {reach.INTERNET}"
+                raise ConfigError(
+                    f"{key} has {size} characters, limit {NET_LIST_CHARS_MAX}: {remedy}"
+                )
 
 
 @dataclass(frozen=True, slots=True)

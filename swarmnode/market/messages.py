@@ -33,6 +33,8 @@ class CallForBids(Message, frozen=True, tag=100):
     priority: int
     hold_ms: int
     """How long the buyer would like room to be held; sellers have a limit of their own."""
+    net: tuple[str, ...] = ()
+    """What of the network the task may talk to, as its spec has it."""
 
 
 class Bid(Message, frozen=True, tag=101):
@@ -48,7 +50,7 @@ class Bid(Message, frozen=True, tag=101):
     waste_micro: int = 0
     """Millionths of the machine's scarcest part that would be left over and of little use."""
     reason: str = ""
-    """Stable code: paused, capacity, environment, limit, admission, quota."""
+    """Stable code: paused, capacity, environment, limit, network, admission, quota."""
     detail: str = ""
     alone_ms: int = 0
     """How long a job goes on here after its lease was renewed last; 0 from who does not say."""

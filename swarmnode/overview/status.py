@@ -272,6 +272,9 @@ class StatusReader(msgspec.Struct):
             gpus=tuple(gpu.model for gpu in stats.capacity.gpus),
             jobs_running=stats.jobs_running,
             environments=self.edges.executor.environments(),
+            net=tuple(self.config.compute.net),
+            net_others=tuple(self.config.compute.net_others),
+            net_trouble=self.edges.executor.net_trouble() if self.progress.runs else "",
             not_enforced={limit.value: why for limit, why in limits.items() if why},
         )
 

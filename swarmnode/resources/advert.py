@@ -37,6 +37,11 @@ class ResourceAdvert(Record, frozen=True):
     enforced: tuple[str, ...] = ()
     """Limits (swarmnode.executor.port.Limit) that are enforced there."""
     tasks_free: int = 0
+    net: tuple[str, ...] = ()
+    """What of the network tasks of its own lab may ask for there (swarmnode.reach); an older peer
+    says nothing, and has none for tasks."""
+    net_others: tuple[str, ...] = ()
+    """The same for tasks of other labs."""
 
 
 def read_advert(body: bytes) -> ResourceAdvert | None:

@@ -23,9 +23,9 @@ class Usage(Record, frozen=True):
     cpu_ms: int = 0
     memory_peak_bytes: int = 0
     down_bytes: int = 0
-    """Of inputs."""
+    """Of inputs, and by its own connections."""
     up_bytes: int = 0
-    """Of outputs."""
+    """Of outputs, likewise."""
 
 
 FAULT: Final = "node-fault"

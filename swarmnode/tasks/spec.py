@@ -25,7 +25,7 @@ class GpuWant(Record, frozen=True):
 
 
 class NetWant(Record, frozen=True):
-    """The most that a task's inputs and outputs take of the network; 0 is no limit."""
+    """The most that a task's inputs, outputs and connections take of the network; 0 is no limit."""
 
     up_bytes_per_s: int = 0
     down_bytes_per_s: int = 0
@@ -89,3 +89,5 @@ class TaskSpec(Record, frozen=True):
     """(name of a secret of its person, variable or file: swarmnode.tasks.secrets.wants)."""
     secret_to: tuple[str, ...] = ()
     """Labs besides the submitter's whose machines may be given those, or `any`."""
+    net: tuple[str, ...] = ()
+    """What of the network it may talk to, in the words of swarmnode.reach; nothing: no network."""

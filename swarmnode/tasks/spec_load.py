@@ -49,7 +49,7 @@ def spec_from_dict(given: Mapping[str, object]) -> TaskSpec:
         remedy = "give long arguments as an input file"
         faults.append(f"the task takes {size} bytes, limit {SPEC_BYTES_MAX}: {remedy}")
     values = len(spec.run) + len(spec.outputs) + 3 * (len(spec.variables) + len(spec.inputs))
-    values += 3 * len(spec.secrets) + len(spec.secret_to)
+    values += 3 * len(spec.secrets) + len(spec.secret_to) + len(spec.net)
     if values + len(spec.avoid) + len(spec.require) > SPEC_VALUES_MAX:
         faults.append(f"the task has too many values, limit {SPEC_VALUES_MAX}: pack some inputs")
     if faults:
@@ -100,6 +100,7 @@ def every_key(spec: TaskSpec) -> dict[str, object]:
         "changes": spec.changes,
         "secrets": [text_of(name, where) for name, where in spec.secrets],
         "secret_to": list(spec.secret_to),
+        "net": list(spec.net),
     }
     if spec.checkpoint is not None:
         every = f"{spec.checkpoint.every_ms}ms"

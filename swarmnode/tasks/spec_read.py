@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 from p2p.ids import PeerId
 from storage.errors import CapabilityError
 from storage.manifests.capability import parse_cap
+from swarmnode import reach
 from swarmnode.limits import PATTERNS_MAX, RETRIES_MAX, TASK_MEMORY_BYTES_MIN, TASK_NAME_CHARS_MAX
 from swarmnode.tasks.choices import Limit, PriorityClass, Repeatability
 from swarmnode.tasks.secrets.wants import ANY_LAB, variables_of, wants_of
@@ -92,6 +93,7 @@ def read_task(reader: Reader) -> TaskSpec:
         changes=reader.take("changes", _yes_or_no, False),
         secrets=reader.take("secrets", lambda given: wants_of(_texts(given)), ()),
         secret_to=reader.take("secret_to", _labs, ()),
+        net=reader.take("net", _reach, ()),
     )
     if not spec.run and not any(fault.startswith("run:") for fault in reader.faults):
         reader.fault("run", "give the program and its arguments as a list")
@@ -259,6 +261,10 @@ def _limits(given: object) -> tuple[str, ...]:
         if name not in tuple(Limit):
             raise ValueError(f"no limit {name!r}: known are {', '.join(Limit)}")
     return tuple(limit.value for limit in Limit if limit in names)
+
+
+def _reach(given: object) -> tuple[str, ...]:
+    return reach.parse(given.split(",") if isinstance(given, str) else _texts(given))
 
 
 def _peers(given: object) -> tuple[PeerId, ...]:

@@ -61,6 +61,7 @@ def examine(home: Home) -> list[checks.Check]:
         lambda: checks_machine.sandbox(needed=config.compute.enabled),
         lambda: checks_machine.control_groups(is_container=config.compute.sandbox == "container"),
         checks_machine.work_disks,
+        lambda: checks_machine.task_network(sandbox=config.compute.sandbox),
     )
     return [config_check, *(examination() for examination in examinations)]
 

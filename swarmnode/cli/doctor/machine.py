@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from swarmnode.cli.doctor.surroundings import FAIL, OK, WARN, Check
-from swarmnode.executor.sandbox import bubblewrap
+from swarmnode.executor.sandbox import bubblewrap, net_trial
 from swarmnode.executor.sandbox.own_count import counts_jobs_apart
 
 _LIMITS: Final = ("memory", "pids", "cpu")
@@ -46,6 +46,15 @@ def sandbox(*, needed: bool, root: Path = Path("/"), bwrap: str | None = None) -
         return Check("sandbox", OK, f"{program} works")
     bad = FAIL if needed and not bubblewrap.is_in_container(root) else WARN
     return Check("sandbox", bad, *trouble)
+
+
+def task_network(*, sandbox: str) -> Check:
+    """Can a task have a network? Tries it: a namespace, and a rule of nf_tables in it."""
+    trouble = net_trial.trouble(is_container=sandbox == "container")
+    if not trouble:
+        return Check("task-net", OK, "tasks can have a network, as far as compute.net allows it")
+    detail, _, fix = trouble.partition("; ")
+    return Check("task-net", WARN, f"{detail}: tasks with --net do not run here", fix)
 
 
 def work_disks(root: Path = Path("/"), *, is_root: bool | None = None) -> Check:

@@ -47,6 +47,7 @@ def _print_status(status: Document) -> None:
             "addresses": status["addresses"],
             "compute": _lent(compute),
             "gpus": compute["gpus"],
+            "task network": _task_net(compute),
             "jobs": compute["jobs_running"],
             "storage": f"{human_bytes(storage['used_bytes'])} kept, "
             f"{human_bytes(storage['free_bytes'])} free{_lacking(storage)}",
@@ -54,6 +55,8 @@ def _print_status(status: Document) -> None:
         },
         "table",
     )
+    if compute["enabled"] and compute.get("net_trouble"):
+        click.echo(f"no network for tasks: {compute['net_trouble']}")
     _print_limits(compute["not_enforced"])
 
 
@@ -80,6 +83,14 @@ def _reach(reach: Document) -> str:
         return f"{words}; carries nothing for others"
     carried = human_bytes(reach["carried_bytes"])
     return f"{words}; carries {reach['circuits']} circuits for others, {carried} so far"
+
+
+def _task_net(compute: Document) -> str:
+    """What tasks may talk to here."""
+    if compute.get("net_trouble"):
+        return "none"
+    ours, others = (", ".join(compute.get(key, ())) for key in ("net", "net_others"))
+    return f"{ours or 'none'} for your lab, {others or 'none'} for others"
 
 
 def _print_limits(not_enforced: dict[str, str]) -> None:

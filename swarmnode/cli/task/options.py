@@ -7,7 +7,7 @@ from typing import Final
 import click
 
 from swarmnode.cli.output import CommandT
-from swarmnode.tasks.choices import Limit, PriorityClass, Repeatability
+from swarmnode.tasks.choices import NET_WORDS, Limit, PriorityClass, Repeatability
 
 
 def _words(kind: type[StrEnum]) -> list[str]:
@@ -23,6 +23,7 @@ _OPTIONS: Final = (
     click.option("--vram", metavar="SIZE", help="Memory of each GPU."),
     click.option("--gpu-model", metavar="TEXT", help="Part of the GPU model's name."),
     click.option("--env", metavar="NAME", help="An environment that machines advertise."),
+    click.option("--net", metavar="WHAT[,WHAT...]", help=f"What it may talk to: {NET_WORDS}."),
     click.option(
         "--set", "variables", multiple=True, metavar="NAME=VALUE", help="Environment variable."
     ),

@@ -63,6 +63,8 @@ def merge_flags(spec: Document, flags: Flags, argv: Sequence[str]) -> None:
             spec[key] = [*_given(spec, key, list, "list"), *flags[flag]]
     if flags["changes"]:
         spec["changes"] = True
+    if flags["net"] is not None:
+        spec["net"] = flags["net"].split(",")
     variables = dict(_pair(pair, "--set", "NAME=VALUE") for pair in flags["variables"])
     _put(spec, "variables", {**_table(spec, "variables"), **variables})
     if argv:

@@ -18,6 +18,7 @@ from swarmnode.errors import (
     JobRunningError,
     JobUnknownError,
     LimitNotEnforceableError,
+    NetUnavailableError,
 )
 from swarmnode.executor.fake import files as fake_files
 from swarmnode.executor.fake import programs as fake_programs
@@ -106,13 +107,14 @@ class FakeExecutor:
         environments: Sequence[str] = (),
         not_enforced: Mapping[Limit, str] | None = None,
         trouble: str = "",
+        net_trouble: str = "",
         programs: Mapping[str, Program] | None = None,
         wall_ms: Callable[[], int] = _virtual_ms,
     ) -> None:
         self._environments = tuple(sorted(environments))
         self._limits = {limit: (not_enforced or {}).get(limit, "") for limit in Limit}
         """Each limit, and why it is not enforced; empty: it is."""
-        self._trouble = trouble
+        self._trouble, self._net_trouble = trouble, net_trouble
         self._programs = {**fake_programs.PROGRAMS, **(programs or {})}
         self._wall_ms = wall_ms
         self.given: dict[JobId, JobSecrets | None] = {}
@@ -142,6 +144,10 @@ class FakeExecutor:
     def trouble(self) -> str:
         """As configured."""
         return self._trouble
+
+    def net_trouble(self) -> str:
+        """As configured."""
+        return self._net_trouble
 
     def environments(self) -> tuple[str, ...]:
         """As configured."""
@@ -234,6 +240,8 @@ class FakeExecutor:
         if spec.environment is not None and spec.environment not in self._environments:
             have = ", ".join(self._environments) or "none"
             raise EnvironmentUnknownError(f"no environment {spec.environment!r} here; have: {have}")
+        if spec.net and self._net_trouble:
+            raise NetUnavailableError(self._net_trouble)
         if missing := [limit for limit in sorted(spec.must_enforce) if self._limits[limit]]:
             words = "; ".join(f"{limit}: {self._limits[limit]}" for limit in missing)
             raise LimitNotEnforceableError(words)
@@ -245,7 +253,7 @@ class FakeExecutor:
         job.started_ms, job.started_s, job.due_s = self._wall_ms(), now_s, now_s
         job.kill_at_s = now_s + spec.wall_s
         program = self._programs.get(spec.argv[0], fake_programs.not_found)
-        job.process.argv, job.process.env = spec.argv, spec.env
+        job.process.argv, job.process.env, job.process.net = spec.argv, spec.env, spec.net
         job.steps = program(job.process, spec.argv[1:])
         job.stir()
 

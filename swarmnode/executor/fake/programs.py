@@ -37,6 +37,8 @@ class Process:
         self.job = job
         self.argv: Sequence[str] = ()
         self.env: Mapping[str, str] = {}
+        self.net: Sequence[str] = ()
+        """What it may talk to; there is nobody."""
         self.files: dict[str, File] = {}
         """By name from the work folder down."""
         self.logs = {"stdout": bytearray(), "stderr": bytearray()}

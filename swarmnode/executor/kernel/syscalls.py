@@ -34,12 +34,17 @@ def _call(name: str, *arguments: "int | bytes | None") -> int:
     return result
 
 
+def unshare(namespaces: int) -> None:
+    """Be in new namespaces of these kinds (CLONE_NEW...). Raises OSError."""
+    _call("unshare", namespaces)
+
+
 def new_mount_namespace() -> None:
     """What this process mounts from here on is seen by it and its children only. Raises OSError.
 
     What the machine unmounts is let go of here, too: a task of three days must not hold a disk.
     """
-    _call("unshare", _CLONE_NEWNS)
+    unshare(_CLONE_NEWNS)
     _call("mount", b"none", b"/", None, _MS_REC | _MS_SLAVE, None)
 
 

@@ -17,7 +17,7 @@ from swarmnode.executor.disk.work_disk import WorkDisks
 from swarmnode.executor.kernel.cgroup import JobCgroup
 from swarmnode.executor.kernel.cgroup_parents import Parents, find_parents, hand_down_controllers
 from swarmnode.executor.port import Limit
-from swarmnode.executor.sandbox import bubblewrap
+from swarmnode.executor.sandbox import bubblewrap, net_trial
 from swarmnode.executor.sandbox.own_count import counts_jobs_apart
 from swarmnode.executor.sandbox.seccomp import MACHINES
 from swarmnode.executor.shim import stage, uid_mode
@@ -45,6 +45,8 @@ class ExecutorConfig(msgspec.Struct, frozen=True):
     log_bytes: int = 256 * 1024 * 1024
     # What all jobs together may be given, beside what they may write: as much as is lent for that.
     given_bytes_max: int = 20 * 1024**3
+    # Hosts that tasks may reach though their addresses are private: names or addresses.
+    net_private: tuple[str, ...] = ()
     # Open files: data loaders hold some hundreds.
     nofile: int = 16_384
     # Users [first, first + count) are ours, no account has them: a node that is root runs each job
@@ -71,18 +73,23 @@ class Capability(msgspec.Struct, frozen=True):
     bwrap: str
     pids_rlimit: bool
     """Processes are limited by resource limit, no cgroup being ours."""
+    net_trouble: str
+    """"" when a task can have a network, else why not and the remedy."""
     is_staged: bool
     """bubblewrap runs as the job's own user, the node being root."""
 
 
 def probe(config: ExecutorConfig, folder: Path) -> Capability:
     """Try everything once; takes some 20 ms, the very first time twice that. Blocking."""
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="disks") as beside:
+    with ThreadPoolExecutor(max_workers=2, thread_name_prefix="trials") as beside:
         disks = beside.submit(_disk_trouble, config, folder)
-        return _probe(config, folder, disks)
+        net = beside.submit(net_trial.trouble, is_container=config.sandbox == CONTAINER)
+        return _probe(config, folder, disks, net)
 
 
-def _probe(config: ExecutorConfig, folder: Path, disks: "Future[str]") -> Capability:
+def _probe(
+    config: ExecutorConfig, folder: Path, disks: "Future[str]", net: "Future[str]"
+) -> Capability:
     bwrap = bubblewrap.find()
     trouble = _trouble(config, folder, bwrap)
     parents = _own_parents()
@@ -96,7 +103,8 @@ def _probe(config: ExecutorConfig, folder: Path, disks: "Future[str]") -> Capabi
     if trouble:
         limits = dict.fromkeys(limits, trouble)
     is_staged = config.sandbox == BWRAP and os.geteuid() == 0
-    return Capability(trouble, limits, parents, bwrap, pids_rlimit, is_staged)
+    net_trouble = trouble or net.result()
+    return Capability(trouble, limits, parents, bwrap, pids_rlimit, net_trouble, is_staged)
 
 
 def _trouble(config: ExecutorConfig, folder: Path, bwrap: str) -> str:

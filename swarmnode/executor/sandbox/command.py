@@ -1,8 +1,8 @@
 """The bubblewrap command line: what a task sees of this machine, which is almost nothing.
 
-No network, no other process, no home, no node folder; /usr read-only; user 65534 without
-capabilities or new privileges; private /tmp and /dev/shm of limited size; the work folder at
-/work. Options are handed over in a file, so that neither paths nor values show in `ps`.
+No network (or the one of shim/net), no other process, no home, no node folder; /usr read-only;
+user 65534 without capabilities or new privileges; private /tmp and /dev/shm of limited size; the
+work folder at /work. Options are handed over in a file: neither paths nor values show in `ps`.
 
 A node that is root gives each job a user of its own, who has no rights on this machine, and
 bubblewrap runs as that user. What only root may reach is handed to it under /tmp: see stage.py.
@@ -15,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from swarmnode.executor.sandbox.etc import ETC_NET
 from swarmnode.executor.shim.order import FD_ARGS, FD_BLOCK, FD_SECCOMP, FD_STATUS
 from swarmnode.executor.shim.secret_files import FD_OPTIONS
 from swarmnode.executor.shim.stage import HELD, staged_path
@@ -25,7 +26,7 @@ CTX: Final = "/run/swarm"
 _SYSTEM_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 _MERGED: Final = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _APART: Final = (
-    "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-net",
+    "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts",
     "--unshare-cgroup-try", "--uid", str(USER), "--gid", str(USER), "--cap-drop", "ALL",
     "--disable-userns", "--die-with-parent", "--new-session", "--hostname", "swarm",
 )  # fmt: skip
@@ -88,6 +89,8 @@ class SandboxView(msgspec.Struct, frozen=True):
     """Options that show the environment asked for: `environment_options`."""
     devices: tuple[str, ...] = ()
     """Device files of granted GPUs."""
+    has_net: bool = False
+    """It comes with a network that the shim's child has made; else it gets one that is empty."""
     limit_pids: bool = False
     """The shim limits processes by itself, before the task begins."""
 
@@ -106,7 +109,15 @@ def bwrap_argv(
 
 def bwrap_options(view: SandboxView) -> list[str]:
     """The options for `bwrap --args`."""
-    options = [*_APART, *_system(), *_scratch(view), *view.environment, *_gpus(view.devices)]
+    alone = () if view.has_net else ("--unshare-net",)
+    options = [
+        *_APART,
+        *alone,
+        *_system(),
+        *_scratch(view),
+        *view.environment,
+        *_gpus(view.devices),
+    ]
     for name in ("online", "possible", "present"):  # what sysconf(3), so os.cpu_count(), reads
         options += ["--ro-bind", view.cpus, f"/sys/devices/system/cpu/{name}"]
     # bubblewrap's / and /dev are writable memory of half the machine's size unless remounted. A
@@ -138,7 +149,7 @@ def _scratch(view: SandboxView) -> list[str]:
     for name in _PROC_HIDDEN:
         if os.path.exists(f"/proc/{name}"):
             options += ["--ro-bind", "/dev/null", f"/proc/{name}"]
-    for name in ("passwd", "group", "hosts"):
+    for name in ("passwd", "group", "hosts", *(ETC_NET if view.has_net else ())):
         options += ["--ro-bind", view.sources(view.etc / name), f"/etc/{name}"]
     return [*options, "--bind", view.work, WORK, "--ro-bind", view.sources(view.ctx), CTX]
 

@@ -4,7 +4,7 @@ import os
 import resource
 
 from swarmnode.executor.shim import secret_files, stage, uid_mode
-from swarmnode.executor.shim.order import FD_SECCOMP
+from swarmnode.executor.shim.order import FD_NET, FD_SECCOMP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,12 +53,24 @@ def _shut_in(sandbox: "Sandbox", folder: str, fds: "dict[int, int]", parent: int
         os.chdir(folder + "/work")
         uid_mode.become(sandbox.uid, os.read(fds[FD_SECCOMP], 1 << 20), parent)
         return
+    if sandbox.has_net:
+        _have_net(fds.pop(FD_NET), is_root=bool(sandbox.uid))
     for number, fd in fds.items():
         os.dup2(fd, number)
     if sandbox.has_secrets:
         secret_files.hand_over()
     if sandbox.uid:
         _become_staged(sandbox.uid, sandbox.stage)
+
+
+def _have_net(fd: int, *, is_root: bool) -> None:
+    """Be in a network that leads to our node and nowhere else."""
+    from swarmnode.executor.shim.net import hatch  # here: most jobs have none
+
+    try:
+        hatch.make(fd, is_root=is_root)
+    except OSError as exc:
+        _say_and_exit(f"swarm: the task's network: {exc.strerror}", CODE_CANNOT_START)
 
 
 def _become_staged(uid: int, sources: "list[str]") -> None:

@@ -32,6 +32,8 @@ class Logs:
         """Ends that are not listened to, and until when, on the monotonic clock."""
         self.ends: list[int] = []
         """Stdout first; closed here by `watch`."""
+        self._is_mid_line = False
+        """Of stderr, as far as it is kept."""
         self.is_over = False
         """A stream was longer than it may be; no more of it is kept."""
         for name in STREAMS:
@@ -87,6 +89,11 @@ class Logs:
                 left_s = min(left_s, until_s - now_s)
         return left_s
 
+    def note(self, words: bytes) -> None:
+        """Add a line of somebody else's to the job's stderr. Raises OSError."""
+        stderr = list(self._files)[1]
+        self._keep(stderr, b"\n" + words if self._is_mid_line else words)
+
     def hear_rest(self) -> None:
         """Nothing of the job lives: take what is still under way. Raises OSError."""
         for fd in self._files:
@@ -97,6 +104,8 @@ class Logs:
                 pass
 
     def _keep(self, fd: int, data: bytes) -> int:
+        if fd == list(self._files)[1]:
+            self._is_mid_line = not data.endswith(b"\n")
         view = memoryview(data)[: max(0, self._room[fd])]
         self._room[fd] -= len(data)  # below zero: over it
         self.is_over = self.is_over or self._room[fd] < 0

@@ -5,8 +5,9 @@ lock knows that the shim is gone. It talks to the node by
 files of the job folder only, so a node that was killed finds everything where it left it:
 
     order     what to run and within which limits (written by the node, read once)
-    control   FIFO; the node writes `stop GRACE_SECONDS`, `signal NAME`, and `lease UNTIL NOTICE`,
-              see lease.py
+    control   FIFO; the node writes `stop GRACE_SECONDS`, `signal NAME`, `note WORDS` for the
+              job's stderr, and `lease UNTIL NOTICE`, see lease.py
+    net.sock  where a node gets the job's network, if it has one: see net/hatch.py
     state     pid and start of shim and job, once the job runs
     exit      how it ended, written last and fsynced
     stdout, stderr                what the job printed, see logs.py
@@ -32,6 +33,8 @@ from swarmnode.executor.shim.secret_files import FD_SECRETS
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
+
+    from swarmnode.executor.shim.net.hatch import Hatch
 else:
     import _signal as signal  # without the enums of `signal`, which cost five milliseconds
 
@@ -68,6 +71,8 @@ class Shim:
         self._process = ShimProcess(folder, self._order)
         self._use = JobUse(folder, self._order, self._process.all_pids)
         self._logs = Logs(folder, self._order.allowance.log_bytes)
+        self._hatch: Hatch | None = None
+        """Hands out the job's network, once it runs; None where it has none."""
         self._wake = self._listen_to_signals()
         """Ends a wait when a child ended, or when a signal came."""
 
@@ -88,12 +93,20 @@ class Shim:
         for fd in (self._wake, self._control, self._process.report_fd):
             poll.register(fd, select.POLLIN)
         self._logs.watch(poll)
+        self._open_hatch(poll)
         while self._process.lives:
             self._wait(poll)
             self._process.reap()
             if self._process.lives:
                 self._check_limits()
         self._end()
+
+    def _open_hatch(self, poll: "select.poll") -> None:
+        if self._process.sockets:
+            from swarmnode.executor.shim.net.hatch import Hatch  # here: most jobs have none
+
+            self._hatch = Hatch(self._folder, self._process.sockets)
+            self._hatch.watch(poll)
 
     def _announce(self) -> None:
         """Tell the node, and any node after it, that the job runs, once it does."""
@@ -130,6 +143,8 @@ class Shim:
                 self._obey(os.read(fd, 1 << 16))
             elif fd == self._process.report_fd:
                 self._hear_report(poll)
+            elif self._hatch is not None and self._hatch.knows(fd):
+                self._hatch.hear(fd, poll)
             else:
                 self._hear_log(fd, poll)
 
@@ -157,9 +172,17 @@ class Shim:
                 self._stop(float(rest))
             elif word == b"lease":
                 self._ending.renew(rest)
+            elif word == b"note":
+                self._note(rest)
             elif word == b"signal" and rest in _SIGNALS:
                 self._unheard = [*self._unheard, _SIGNALS[rest]][:_UNHEARD_MAX]
                 self._give_notice()
+
+    def _note(self, words: bytes) -> None:
+        try:  # noqa: SIM105
+            self._logs.note(words + b"\n")
+        except OSError:  # the machine's disk is full: the job has more to lose than these words
+            pass
 
     def _stop(self, grace_s: float) -> None:
         self._ending.stop(grace_s, time.monotonic())

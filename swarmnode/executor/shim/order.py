@@ -6,6 +6,8 @@ FD_DISK = 29
 """Where the shim finds the job's file system, if it has one; mounted nowhere yet."""
 FD_ARGS, FD_SECCOMP, FD_STATUS, FD_BLOCK = 40, 41, 42, 43
 """Numbers under which bubblewrap finds its files; the node names them in its arguments."""
+FD_NET = 44
+"""By which the child hands out the sockets of its network; bubblewrap has it no more."""
 
 
 class Order:
@@ -58,6 +60,8 @@ class Sandbox:
         """Its work folder is a file system of its own, behind FD_DISK."""
         self.has_secrets = bool(single.get("has_secrets"))
         """Some are behind FD_SECRETS (swarmnode.executor.shim.secret_files)."""
+        self.has_net = bool(single.get("net"))
+        """It has a network of its own making: see net/."""
         self.bwrap_args = single.get("bwrap_args", "")
         """Path of bubblewrap's options; empty in a container."""
         self.stage = [value for key, value in entries if key == "stage"]

@@ -1,7 +1,7 @@
 """What a job's files take of the network: held to what its shape says, and counted.
 
-The task itself has no network; its inputs come and its outputs go while nobody else's work should
-suffer. Checkpoints and logs are small and not held up.
+Its inputs come and its outputs go while nobody else's work should suffer; what its own connections
+carry is counted and held by the executor. Checkpoints and logs are small and not held up.
 """
 
 from collections.abc import AsyncIterable, AsyncIterator
@@ -10,6 +10,7 @@ from typing import Final
 import trio
 from msgspec.structs import replace
 
+from swarmnode.executor.port import JobView
 from swarmnode.tasks.records import Usage
 from swarmnode.tasks.spec import NetWant
 
@@ -39,9 +40,14 @@ class JobNet:
             self.up_bytes += len(chunk)
             yield chunk
 
-    def added_to(self, usage: Usage) -> Usage:
-        """What the attempt took, its transfers included."""
-        return replace(usage, down_bytes=self.down_bytes, up_bytes=self.up_bytes)
+    def added_to(self, usage: Usage, view: JobView | None) -> Usage:
+        """What the attempt took, its transfers and its own connections included."""
+        up_bytes, down_bytes = (view.net_up_bytes, view.net_down_bytes) if view else (0, 0)
+        return replace(
+            usage,
+            down_bytes=self.down_bytes + down_bytes,
+            up_bytes=self.up_bytes + up_bytes,
+        )
 
 
 async def _paced(chunks: AsyncIterable[bytes], bytes_per_s: int) -> AsyncIterator[bytes]:

@@ -16,6 +16,7 @@ from swarmnode.errors import (
     GpuUnknownError,
     JobUnknownError,
     LimitNotEnforceableError,
+    NetUnavailableError,
 )
 from swarmnode.executor.port import Executor, JobId, JobSecrets, JobSpec, JobView, Limit
 from swarmnode.limits import JOB_PIDS_MAX, NODE_DEATHS_HERE_MAX
@@ -81,9 +82,10 @@ class JobProcess:
 
     def is_known(self) -> bool:
         """Whether the executor ever had it."""
-        return self._view() is not None
+        return self.view() is not None
 
-    def _view(self) -> JobView | None:
+    def view(self) -> JobView | None:
+        """As the executor knows it; None where it never had it."""
         return next((view for view in self._executor.jobs() if view.job == self._job), None)
 
     async def make_ready(self, stage: Callable[[], Awaitable[None]]) -> None:
@@ -97,7 +99,7 @@ class JobProcess:
     ) -> None:
         """Have it running; its stops are of the nursery. Raises JobOverError where none will be."""
         self._nursery = nursery
-        here = self._view()
+        here = self.view()
         if here is None:
             self._check_start()
         elif here.node_deaths >= NODE_DEATHS_HERE_MAX and not self._is_once:
@@ -120,6 +122,8 @@ class JobProcess:
             raise over("unfit", "environment", str(exc)) from exc
         except LimitNotEnforceableError as exc:
             raise over("unfit", "limit", str(exc)) from exc
+        except NetUnavailableError as exc:
+            raise over("unfit", "network", str(exc)) from exc
         except (ExecutorUnavailableError, GpuUnknownError) as exc:
             raise over("unfit", "machine", str(exc)) from exc
 
@@ -139,4 +143,7 @@ def job_spec(record: JobRecord) -> JobSpec:
         environment=spec.env or None,
         gpus=grant.gpus,
         must_enforce=frozenset(Limit(name) for name in spec.enforce),
+        net=spec.net,
+        net_up_bytes_per_s=spec.shape.net.up_bytes_per_s,
+        net_down_bytes_per_s=spec.shape.net.down_bytes_per_s,
     )

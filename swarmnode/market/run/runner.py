@@ -184,7 +184,7 @@ class JobRunner:
         if outcome.status in ("done", "failed") or stopped == "cancelled":
             collected = await collect(self._executor, self._objects, self._net, self.record)
             outcome = with_outputs(outcome, collected)
-        return replace(outcome, usage=self._net.added_to(outcome.usage))
+        return replace(outcome, usage=self._net.added_to(outcome.usage, self.process.view()))
 
     async def _flush(self, *, is_orderly: bool) -> None:
         """Keep the last checkpoint; what cannot be kept is told."""

@@ -22,6 +22,10 @@ class SellerConfig(msgspec.Struct, frozen=True):
     calls_burst: int = 200
     calls_per_s: float = 50.0
     """Calls one foreign machine may make: a busy buyer makes 20 a second."""
+    net: tuple[str, ...] = ()
+    """What of the network tasks of our own lab may talk to from here, as swarmnode.reach has it."""
+    net_others: tuple[str, ...] = ()
+    """The same for tasks of other labs."""
     foreign_share: float = 0.25
     """Part of the machine that one foreign lab's holds may take; one hold is always allowed."""
     orphan_stop_s: float = 10.0

@@ -202,7 +202,8 @@ class Seller:
     def _taken(self, peer: PeerId, terms: AwardTerms, hold: Hold, now_s: float) -> list[e.Effect]:
         """Its room is the job's now, if it was held for such a task."""
         taker, call, now_ms = f"hold/{terms.bid}", hold.heard.call, self._wall_ms()
-        if (terms.spec.shape, terms.spec.env) != (call.shape, call.env):
+        spec = terms.spec
+        if (spec.shape, spec.env, spec.net) != (call.shape, call.env, call.net):
             self.room.give_back(taker)
             return [Send(peer, Decline(terms.task, terms.fence, "shape"))]
         record = _job_of(peer, terms, hold, now_ms)

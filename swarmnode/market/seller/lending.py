@@ -38,7 +38,9 @@ class Lending:
         executor = self._executor
         enforced = [limit.value for limit, why in executor.enforceable().items() if not why]
         environments, trouble = executor.environments(), executor.trouble()
-        await self._do(Surveyed(capacity, Fitness(environments, tuple(enforced), trouble)))
+        net_trouble = executor.net_trouble()
+        fitness = Fitness(environments, tuple(enforced), trouble, net_trouble)
+        await self._do(Surveyed(capacity, fitness))
 
     def stats(self) -> SellerStats:
         """What is lent, free and running now."""

@@ -8,6 +8,7 @@ import msgspec
 
 from p2p.effects import Rng, Send, WakeAt
 from p2p.ids import PeerId
+from swarmnode import reach
 from swarmnode.limits import HOLDS_MAX, PEERS_METERED_MAX, REASON_CHARS_MAX, WAITING_MAX
 from swarmnode.market.messages import Bid, BidKind, CallForBids
 from swarmnode.market.seller.config import SellerConfig
@@ -171,7 +172,7 @@ class Offers:
             return "owner", "class owner is for the owner of this machine: submit without it"
         if self.fitness.trouble:
             return "capacity", self.fitness.trouble
-        return self._lack(call) or self._shortage(call.shape)
+        return self._lack(call) or self._out_of_reach(heard) or self._shortage(call.shape)
 
     def _lack(self, call: CallForBids) -> tuple[str, str] | None:
         """What this machine does not have for such a task."""
@@ -182,6 +183,19 @@ class Offers:
         if missing := [name for name in call.enforce if name not in fitness.enforced]:
             return "limit", f"cannot enforce {', '.join(missing)} here"
         return None
+
+    def _out_of_reach(self, heard: CallHeard) -> tuple[str, str] | None:
+        """What of the network its owner keeps such a task from, and what would change that."""
+        asked, config = heard.call.net, self._config
+        if asked and self.fitness.net_trouble:
+            return "network", f"no task has a network here: {self.fitness.net_trouble}"
+        allowed = config.net if heard.is_ours else config.net_others
+        if not (missing := reach.beyond(allowed, asked)):
+            return None
+        whose, key = ("its own lab", "net") if heard.is_ours else ("other labs", "net_others")
+        told = f"this machine lets tasks of {whose} reach {reach.named(allowed)}"
+        remedy = f"its owner can add it in [compute] {key}"
+        return "network", f"{told}, {reach.named(missing)} asked: {remedy}"
 
     def _shortage(self, shape: Shape) -> tuple[str, str] | None:
         """Of what it has too little, also when nothing runs."""

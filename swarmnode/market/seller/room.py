@@ -39,6 +39,8 @@ class Fitness(msgspec.Struct, frozen=True):
     """Limits that it can enforce."""
     trouble: str = ""
     """Why no task can run here; empty when some can."""
+    net_trouble: str = ""
+    """Why no task can have a network here, with the remedy; empty when some can."""
 
 
 def is_plausible(shape: Shape) -> bool:

@@ -100,6 +100,8 @@ def advert_of(core: Seller, config: SellerConfig, snapshot: MachineSnapshot) -> 
         environments=fitness.environments,
         enforced=fitness.enforced,
         tasks_free=max(0, config.tasks_max - core.jobs.using_room() - core.offers.held()),
+        net=() if fitness.net_trouble else config.net,
+        net_others=() if fitness.net_trouble else config.net_others,
     )
 
 

@@ -64,6 +64,7 @@ class Auction(msgspec.Struct):
             spec.priority_class,
             spec.priority,
             round(hold_s * 1000),
+            spec.net,
         )
         return [Send(peer, message) for peer in self.asked]
 

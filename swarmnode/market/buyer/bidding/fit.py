@@ -10,6 +10,7 @@ import msgspec
 
 from p2p.ids import LabId, PeerId
 from p2p.membership.view import Liveness
+from swarmnode import reach
 from swarmnode.resources.advert import GpuLine, ResourceAdvert
 from swarmnode.tasks.secrets.wants import may_have
 from swarmnode.tasks.spec import GpuWant, Shape, TaskSpec
@@ -66,7 +67,8 @@ def unfit_because(spec: TaskSpec, peer: PeerId, seen: Seen, own_lab: LabId | Non
         return "lends nothing"
     if advert.paused:
         return "paused by its owner"
-    return _lacking(spec, advert)
+    is_ours = own_lab is None or seen.lab == own_lab
+    return _lacking(spec, advert) or _out_of_reach(spec, advert, is_ours=is_ours)
 
 
 def has_room(shape: Shape, advert: ResourceAdvert) -> bool:
@@ -102,6 +104,16 @@ def _lacking(spec: TaskSpec, advert: ResourceAdvert) -> str:
         return f"has no environment {spec.env!r}"
     missing = [limit for limit in spec.enforce if limit not in advert.enforced]
     return f"cannot enforce {', '.join(missing)}" if missing else ""
+
+
+def _out_of_reach(spec: TaskSpec, advert: ResourceAdvert, *, is_ours: bool) -> str:
+    """What its owner would not let such a task talk to."""
+    allowed = advert.net if is_ours else advert.net_others
+    if missing := reach.beyond(allowed, spec.net):
+        whose = "its own lab" if is_ours else "other labs"
+        told = f"lets tasks of {whose} reach {reach.named(allowed)}"
+        return f"{told}, {reach.named(missing)} asked"
+    return ""
 
 
 def _matching(want: GpuWant, gpus: Sequence[GpuLine]) -> list[GpuLine]:

@@ -6,6 +6,7 @@ import pytest
 import trio
 import trio.testing
 
+from swarmnode.executor.port import JobId, JobView
 from swarmnode.market.run.net import JobNet
 from swarmnode.tasks.records import Usage
 from swarmnode.tasks.spec import NetWant
@@ -30,8 +31,13 @@ async def test_inputs_and_outputs_keep_to_their_rates(
     net = JobNet(NetWant(up_bytes_per_s=1000, down_bytes_per_s=10_000))
     assert await took_s(net.down(file(100))) == pytest.approx(10.0)
     assert await took_s(net.up(file(5))) == pytest.approx(5.0)
-    usage = net.added_to(Usage(wall_ms=7))
+    usage = net.added_to(Usage(wall_ms=7), None)
     assert usage == Usage(wall_ms=7, down_bytes=100_000, up_bytes=5000)
+
+
+async def test_what_its_own_connections_carried_is_used_as_well() -> None:
+    view = JobView(JobId("t.1"), 1, 0, None, net_up_bytes=3, net_down_bytes=5)
+    assert JobNet(NetWant()).added_to(Usage(), view) == Usage(up_bytes=3, down_bytes=5)
 
 
 async def test_without_a_rate_nothing_is_held_up(autojump_clock: trio.testing.MockClock) -> None:

@@ -1,0 +1,71 @@
+"""Connections from this machine to a host: to the address that was checked, and to no other.
+
+Addresses are tried one after another, the next one also when the one before does not answer soon
+(RFC 8305). What comes back is a plain socket that does not block.
+"""
+
+import socket
+from collections.abc import Sequence
+from typing import Final
+
+import trio
+
+_NEXT_S: Final = 0.25
+CONNECT_S: Final = 30.0
+"""A host that has not answered by then will not: programs give up sooner, most of them."""
+
+
+def is_own(address: str) -> bool:
+    """Whether it is an address of this machine, which then can be bound."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+        try:
+            sock.bind((address, 0))
+        except OSError:
+            return False
+    return True
+
+
+async def dial(addresses: Sequence[str], port: int) -> socket.socket:
+    """Raises OSError: of the last one that failed, or ETIMEDOUT."""
+    dialling = _Dialling(port)
+    with trio.move_on_after(CONNECT_S):
+        async with trio.open_nursery() as nursery:
+            for address in addresses:
+                failed = trio.Event()
+                nursery.start_soon(dialling.try_one, address, failed, nursery.cancel_scope)
+                with trio.move_on_after(_NEXT_S):
+                    await failed.wait()
+    if dialling.won is not None:
+        return dialling.won
+    raise dialling.failure or TimeoutError("it does not answer")
+
+
+class _Dialling:
+    """Several tries for one connection."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self.won: socket.socket | None = None
+        """The first that came about."""
+        self.failure: OSError | None = None
+        """The newest."""
+
+    async def try_one(self, address: str, failed: trio.Event, others: trio.CancelScope) -> None:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        try:
+            sock = trio.socket.socket(family, socket.SOCK_STREAM)
+            try:
+                await sock.connect((address, self._port))
+            except BaseException:
+                sock.close()
+                raise
+        except OSError as exc:
+            self.failure = exc
+            failed.set()
+            return
+        if self.won is not None:
+            sock.close()
+            return
+        self.won = socket.socket(fileno=sock.detach())
+        others.cancel()

@@ -1,0 +1,222 @@
+"""One job's network, for as long as the job lives and a node is there: see the package.
+
+<job>/names     names that have an address, one a line, in order
+<job>/traffic   bytes out and in, now and then
+"""
+
+import contextlib
+import os
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from p2p.accepting import Serve, accept_forever
+from swarmnode import reach
+from swarmnode.executor.job_folder import JobFolder
+from swarmnode.executor.network import core
+from swarmnode.executor.network.conduit import Conduit, Pace, close
+from swarmnode.executor.network.dial import dial, is_own
+from swarmnode.executor.network.limits import (
+    CONNECTIONS_MAX,
+    CONNECTIONS_PER_S,
+    QUESTIONS_PER_S,
+    RESOLVE_S,
+)
+from swarmnode.executor.network.names import NameTable
+from swarmnode.executor.network.resolver import Resolver
+from swarmnode.executor.network.sockets import sockets_of, wanted
+from swarmnode.executor.port import JobSpec
+from swarmnode.executor.shim import pairs
+
+_QUESTION_BYTES_MAX: Final = 4096
+_DNS_CONNECTION_S: Final = 10.0
+_BURST_S: Final = 4.0
+"""A program that begins may make as many connections at once as it does in so long."""
+_SAVE_S: Final = 5.0
+_NOTE_CHARS_MAX: Final = 1000
+"""It goes through a pipe in one piece."""
+
+
+class _RefusedError(Exception):
+    """A connection comes to nothing; the text is for the task's log."""
+
+
+class JobNetwork:
+    """Of one job. What it carried is counted on from where a node before us stopped."""
+
+    def __init__(
+        self, folder: JobFolder, spec: JobSpec, private: Sequence[str], resolver: Resolver
+    ) -> None:
+        self._folder, self._resolver = folder, resolver
+        self._names_file = folder.path / "names"
+        self._net = core.TaskNet(spec.net, private, NameTable(_lines(self._names_file)))
+        self._conduit = Conduit(Pace(spec.net_up_bytes_per_s), Pace(spec.net_down_bytes_per_s))
+        self._saved = traffic_of(folder)
+        """As the file has it."""
+        self._conduit.up.count, self._conduit.down.count = self._saved
+        self._connections = 0
+        """Accepted now; beyond CONNECTIONS_MAX they are told so."""
+        self._newcomers = Pace(CONNECTIONS_PER_S, _BURST_S)
+        self._questions = Pace(QUESTIONS_PER_S, _BURST_S)
+
+    @property
+    def traffic(self) -> tuple[int, int]:
+        """Bytes out and in."""
+        return self._conduit.up.count, self._conduit.down.count
+
+    async def run(self) -> None:
+        """Serve until cancelled: the shim keeps the sockets, so another node goes on with them."""
+        sockets = await sockets_of(self._folder)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._answer_questions, sockets.questions)
+                nursery.start_soon(self._accept, sockets.dns_listener, self._answer_on)
+                nursery.start_soon(self._accept, sockets.listener, self._serve)
+                while True:
+                    await trio.sleep(_SAVE_S)
+                    self._save()
+        finally:
+            self._save()
+            for sock in sockets:
+                sock.close()
+
+    async def _accept(self, sock: trio.socket.SocketType, serve: Serve) -> None:
+        what = f"connections of {self._folder.path.name}"
+        await accept_forever(trio.SocketListener(sock), serve, what=what)
+
+    def _save(self) -> None:
+        """A full disk does not matter: less is counted, should this node end now."""
+        if self.traffic != self._saved:
+            self._saved = self.traffic
+            with contextlib.suppress(OSError):
+                names = zip(("up", "down"), map(str, self._saved), strict=True)
+                pairs.write_pairs(str(self._folder.path / "traffic"), names, durable=False)
+
+    def _tell(self, words: str) -> None:
+        """In the task's stderr, once."""
+        if words and self._net.is_to_tell(words):
+            self._folder.order_note(f"swarm: {words}"[:_NOTE_CHARS_MAX])
+            if last := self._net.last_words():
+                self._folder.order_note(f"swarm: {last}")
+
+    # -- names
+
+    async def _answer_questions(self, sock: trio.socket.SocketType) -> None:
+        while True:
+            query, asker = await sock.recvfrom(_QUESTION_BYTES_MAX)
+            if reply := self._answer(query):
+                with contextlib.suppress(OSError):  # who is gone needs no answer
+                    await sock.sendto(reply, asker)
+            await self._questions.spent(1)
+
+    async def _answer_on(self, stream: trio.SocketStream) -> None:
+        """The same by TCP, two bytes of length before each message."""
+        with trio.move_on_after(_DNS_CONNECTION_S), contextlib.suppress(trio.BrokenResourceError):
+            if self._connections >= CONNECTIONS_MAX:
+                return
+            self._connections += 1
+            try:
+                while query := await _message(stream):
+                    reply = self._answer(query)
+                    await stream.send_all(len(reply).to_bytes(2) + reply)
+                    await self._questions.spent(1)
+            finally:
+                self._connections -= 1
+
+    def _answer(self, query: bytes) -> bytes:
+        """A name has its address for good before anybody hears it."""
+        reply, new_name = self._net.answer(query)
+        if new_name:
+            _append(self._names_file, new_name)
+        if reply and self._net.is_full:
+            self._tell(core.TOO_MANY_NAMES)
+        return reply
+
+    # -- connections
+
+    async def _serve(self, stream: trio.SocketStream) -> None:
+        there = wanted(stream.socket)
+        near = socket.socket(fileno=stream.socket.detach())
+        self._connections += 1
+        try:
+            far = await self._far_end(there)
+        except _RefusedError as exc:
+            self._tell(str(exc))
+        else:
+            await self._conduit.carry(near, far)
+        finally:
+            self._connections -= 1
+            close(near, is_reset=True)
+
+    async def _far_end(self, there: tuple[str, int] | None) -> socket.socket:
+        """Raises _RefusedError."""
+        if self._connections > CONNECTIONS_MAX:
+            raise _RefusedError(core.TOO_MANY)
+        await self._newcomers.spent(1)
+        if there is None:
+            raise _RefusedError("")
+        if (target := self._net.target(*there)) is None:
+            raise _RefusedError(f"refused: {there[0]}:{there[1]} stands for no name")
+        if why := self._net.refusal(target):
+            raise _RefusedError(why)
+        addresses, why = self._net.allowed(target, await self._addresses(target), is_own)
+        if why:
+            raise _RefusedError(why)
+        try:
+            return await dial(addresses, target.port)
+        except OSError as exc:
+            raise _RefusedError(f"cannot reach {target}: {exc.strerror or exc}") from exc
+
+    async def _addresses(self, target: core.Target) -> Sequence[str]:
+        """Of the host, now. Raises _RefusedError."""
+        if reach.is_literal(target.host):
+            return [target.host]
+        with trio.move_on_after(RESOLVE_S):
+            try:
+                return await self._resolver.addresses(target.host, target.port)
+            except OSError as exc:
+                raise _RefusedError(f"cannot look up {target.host}: {exc.strerror}") from exc
+        raise _RefusedError(f"cannot look up {target.host}: no answer")
+
+
+def traffic_of(folder: JobFolder) -> tuple[int, int]:
+    """Bytes out and in that were noted of a job."""
+    try:
+        noted = dict(pairs.read_pairs(str(folder.path / "traffic")))
+        return int(noted["up"]), int(noted["down"])
+    except (FileNotFoundError, ValueError, KeyError):  # none, or a power cut
+        return 0, 0
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
+
+
+def _append(path: Path, name: str) -> None:
+    """A full disk does not matter, until a node after us gives the address to another name."""
+    with contextlib.suppress(OSError):
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(fd, name.encode() + b"\n")
+        finally:
+            os.close(fd)
+
+
+async def _message(stream: trio.SocketStream) -> bytes:
+    """One of DNS over TCP; nothing at the end, or of what is none."""
+    head = await _exactly(stream, 2)
+    body = await _exactly(stream, int.from_bytes(head)) if len(head) == 2 else b""
+    return body if head and len(body) == int.from_bytes(head) else b""
+
+
+async def _exactly(stream: trio.SocketStream, count: int) -> bytes:
+    data = b""
+    while len(data) < count and (piece := await stream.receive_some(count - len(data))):
+        data += piece
+    return data
