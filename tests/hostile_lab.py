@@ -17,6 +17,7 @@ import pytest
 import trio
 
 from p2p.workers import ThreadWorkers
+from swarmnode.executor.network.resolver import TableResolver
 from swarmnode.executor.port import JobId, JobSpec, Limit
 from swarmnode.executor.process import ProcessExecutor
 from swarmnode.executor.sandbox.capability import ExecutorConfig
@@ -30,6 +31,16 @@ AT_ONCE = 8
 SECRET = "SWARM_TEST_SECRET"
 """A variable of the node's that no task may see."""
 TRY_S = 20.0
+HOSTS = {
+    "friend.example": ["127.0.0.1"],
+    "inside.example": ["127.0.0.1"],
+    "metadata.example": ["169.254.169.254"],
+    "both.example": ["8.8.8.8", "127.0.0.1"],
+    "mapped.example": ["::ffff:127.0.0.1"],
+    "ula.example": ["fd00::1"],
+    "own6.example": ["::1"],
+}
+"""What names lead to, for tasks with a network; the owner lets them reach the first, at FRIEND."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +56,8 @@ class Ended:
     enforced: tuple[str, ...]
     left: int
     """Processes of it that outlived it."""
+    touched: int = 0
+    """Connections that had come to a service of the machine when it was over; see VICTIM."""
 
     def says(self, *words: str) -> bool:
         """It printed exactly these words, and was done."""
@@ -63,6 +76,8 @@ class Try:
     """Of the job's shape: memory_bytes, disk_bytes, pids_max, wall_s, cpu_millis."""
     needs: Limit | None = None
     """Tried where this is enforced only."""
+    net: tuple[str, ...] = ()
+    """What it may reach: hosts of HOSTS, at the port that VICTIM names."""
 
 
 def run_tries(folder: Path, tries: Sequence[Try], *, as_user: bool) -> dict[str, Ended]:
@@ -82,7 +97,7 @@ def run_tries(folder: Path, tries: Sequence[Try], *, as_user: bool) -> dict[str,
     packages = Path(trio.__file__).parents[1]
     said = subprocess.run(
         [*become, PYTHON, "-m", "tests.hostile_lab", str(folder / "x")],
-        input=json.dumps([[one.name, one.script, dict(one.changes)] for one in tries]),
+        input=json.dumps([[one.name, one.script, dict(one.changes), one.net] for one in tries]),
         capture_output=True, text=True, timeout=180, check=False, cwd=ROOT,
         env={"PATH": os.environ["PATH"], SECRET: "secret", "PYTHONPATH": f"{ROOT}:{packages}"},
     )  # fmt: skip
@@ -93,30 +108,79 @@ def run_tries(folder: Path, tries: Sequence[Try], *, as_user: bool) -> dict[str,
     return {name: Ended(**ended) for name, ended in body.items()}
 
 
-async def _main(folder: Path, tries: list[tuple[str, str, dict[str, float]]]) -> None:
-    config = ExecutorConfig(ctx_module=Path(ctx.__file__), log_bytes=8 * MIB)
-    executor = ProcessExecutor(folder, config, {}, ThreadWorkers())
+class Services:
+    """Two of the machine's: one that nobody must reach, and one that its owner lets tasks reach."""
+
+    def __init__(self) -> None:
+        self.touched = 0
+        """Connections to the first."""
+        self.env: dict[str, str] = {}
+        """Their ports, for tasks."""
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        victim = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        friend = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        for name, (listener,) in (("VICTIM", victim), ("FRIEND", friend)):
+            self.env[name] = str(listener.socket.getsockname()[1])
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.serve_listeners, self._touch, victim)
+            nursery.start_soon(trio.serve_listeners, _echo, friend)
+            task_status.started()
+
+    async def _touch(self, _stream: trio.SocketStream) -> None:
+        self.touched += 1
+
+
+async def _echo(stream: trio.SocketStream) -> None:
+    try:
+        async for data in stream:
+            await stream.send_all(data)
+    except trio.BrokenResourceError:
+        pass
+
+
+async def _main(folder: Path, tries: list[tuple[str, str, dict[str, float], list[str]]]) -> None:
+    services = Services()
     found: dict[str, dict[str, object]] = {}
     slots = trio.Semaphore(AT_ONCE)
 
-    async def one(number: int, name: str, script: str, changes: dict[str, float]) -> None:
+    async def one(
+        number: int, name: str, script: str, changes: dict[str, float], net: list[str]
+    ) -> None:
         async with slots:
-            found[name] = await _run(executor, JobId(f"try{number}.1"), script, changes)
+            job = JobId(f"try{number}.1")
+            found[name] = await _run(
+                executor, services, job, script, {**changes, "net": tuple(net)}
+            )
 
     async with trio.open_nursery() as nursery:
+        await nursery.start(services.run)
+        config = ExecutorConfig(
+            ctx_module=Path(ctx.__file__),
+            log_bytes=8 * MIB,
+            net_private=(f"friend.example:{services.env['FRIEND']}",),
+        )
+        resolver = TableResolver(HOSTS)
+        executor = ProcessExecutor(folder, config, {}, ThreadWorkers(), resolver=resolver)
         await nursery.start(executor.run)
-        if executor.trouble():
-            print(json.dumps(executor.trouble()))
+        troubles = [executor.trouble()]
+        troubles += [executor.net_trouble() for _, _, _, net in tries if net]
+        if why := next(filter(None, troubles), ""):
+            print(json.dumps(why))
         else:
             async with trio.open_nursery() as running:
-                for number, (name, script, changes) in enumerate(tries):
-                    running.start_soon(one, number, name, script, changes)
+                for number, (name, script, changes, net) in enumerate(tries):
+                    running.start_soon(one, number, name, script, changes, net)
             print(json.dumps(found))
         nursery.cancel_scope.cancel()
 
 
 async def _run(
-    executor: ProcessExecutor, job: JobId, script: str, changes: dict[str, float]
+    executor: ProcessExecutor,
+    services: Services,
+    job: JobId,
+    script: str,
+    changes: Mapping[str, object],
 ) -> dict[str, object]:
     shape = {
         "cpu_millis": 1000, "memory_bytes": 256 * MIB, "pids_max": 32, "disk_bytes": 32 * MIB,
@@ -124,7 +188,12 @@ async def _run(
     }  # fmt: skip
     await executor.prepare(job)
     await executor.start(
-        JobSpec(job=job, argv=(PYTHON, "-c", script), env={"JOB": str(job)}, **shape)  # type: ignore[arg-type]
+        JobSpec(
+            job=job,
+            argv=(PYTHON, "-c", script),
+            env={"JOB": str(job), **services.env},
+            **shape,  # type: ignore[arg-type]
+        )
     )
     ended = await executor.wait(job)
     logs = [await executor.read_log(job, name, 0, MIB) for name in ("stdout", "stderr")]
@@ -138,6 +207,7 @@ async def _run(
         "cpu_s": ended.cpu_s,
         "enforced": [limit.value for limit in ended.enforced],
         "left": len(processes_with(str(job))),
+        "touched": services.touched,
     }
 
 

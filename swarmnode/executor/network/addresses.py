@@ -10,6 +10,7 @@ _PUBLIC_6: Final = ipaddress.IPv6Network("2000::/3")
 _TRICKS: Final = tuple(
     ipaddress.ip_network(text)
     for text in (
+        "192.0.0.0/24",  # of protocols; Oracle's metadata service; not in every version's list
         "192.88.99.0/24",  # to a relay of 6to4
         "198.18.0.0/15",  # ours, see names.py
         "100.64.0.0/10",  # of the provider's own network; metadata services lie there, too
