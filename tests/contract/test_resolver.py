@@ -13,11 +13,11 @@ def resolver(request: pytest.FixtureRequest) -> Resolver:
 
 
 async def test_a_host_has_addresses(resolver: Resolver) -> None:
-    found = await resolver.addresses("localhost", 443)
-    assert set(found) & {"127.0.0.1", "::1"}
+    found = await resolver.places("localhost", 443)
+    assert set(found) & {("127.0.0.1", 443), ("::1", 443)}
 
 
 async def test_a_host_that_is_none_is_told_in_words(resolver: Resolver) -> None:
     with pytest.raises(OSError) as raised:  # noqa: PT011 - its text depends on the machine
-        await resolver.addresses("no-such-host.invalid", 443)
+        await resolver.places("no-such-host.invalid", 443)
     assert raised.value.strerror

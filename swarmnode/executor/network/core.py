@@ -14,6 +14,13 @@ from swarmnode.executor.network.limits import CONNECTIONS_MAX, NAMES_MAX, NOTES_
 from swarmnode.executor.network.names import RANGE, NameTable
 
 
+class Place(NamedTuple):
+    """Where a host is: what is dialled."""
+
+    address: str
+    port: int
+
+
 class Target(NamedTuple):
     """Who a program wants to talk to: by the name it looked up, or by a literal address."""
 
@@ -76,16 +83,16 @@ class TaskNet:
         return reach.is_literal(target.host) and not addresses.is_open(target.host)
 
     def allowed(
-        self, target: Target, found: Iterable[str], is_own: Callable[[str], bool]
-    ) -> tuple[Sequence[str], str]:
-        """Of the addresses that a host has those to dial, and why there are none.
+        self, target: Target, found: Iterable[Place], is_own: Callable[[str], bool]
+    ) -> tuple[Sequence[Place], str]:
+        """Where to dial a host that was found there, and why nowhere.
 
-        One that is not of the internet spoils all: whoever gives out both kinds wants us to err.
+        An address that is not of the internet spoils all: whoever gives out both wants us to err.
         """
         found = list(dict.fromkeys(found))
         if addresses.is_let(self._private, *target):
             return found, ""
-        for address in found:
+        for address, _ in found:
             if addresses.is_let(self._private, address, target.port):
                 continue
             if not addresses.is_open(address) or is_own(address):

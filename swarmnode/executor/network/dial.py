@@ -10,6 +10,8 @@ from typing import Final
 
 import trio
 
+from swarmnode.executor.network.core import Place
+
 _NEXT_S: Final = 0.25
 CONNECT_S: Final = 30.0
 """A host that has not answered by then will not: programs give up sooner, most of them."""
@@ -26,37 +28,36 @@ def is_own(address: str) -> bool:
     return True
 
 
-async def dial(addresses: Sequence[str], port: int) -> socket.socket:
+async def dial(places: Sequence[Place]) -> socket.socket:
     """Raises OSError: of the last one that failed, or ETIMEDOUT."""
-    dialling = _Dialling(port)
+    dialling = _Dialling()
     with trio.move_on_after(CONNECT_S):
         async with trio.open_nursery() as nursery:
-            for address in addresses:
+            for place in places:
                 failed = trio.Event()
-                nursery.start_soon(dialling.try_one, address, failed, nursery.cancel_scope)
+                nursery.start_soon(dialling.try_one, place, failed, nursery.cancel_scope)
                 with trio.move_on_after(_NEXT_S):
                     await failed.wait()
     if dialling.won is not None:
         return dialling.won
-    raise dialling.failure or TimeoutError("it does not answer")
+    raise dialling.failure or TimeoutError()
 
 
 class _Dialling:
     """Several tries for one connection."""
 
-    def __init__(self, port: int) -> None:
-        self._port = port
+    def __init__(self) -> None:
         self.won: socket.socket | None = None
         """The first that came about."""
         self.failure: OSError | None = None
         """The newest."""
 
-    async def try_one(self, address: str, failed: trio.Event, others: trio.CancelScope) -> None:
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    async def try_one(self, place: Place, failed: trio.Event, others: trio.CancelScope) -> None:
+        family = socket.AF_INET6 if ":" in place.address else socket.AF_INET
         try:
             sock = trio.socket.socket(family, socket.SOCK_STREAM)
             try:
-                await sock.connect((address, self._port))
+                await sock.connect(place)
             except BaseException:
                 sock.close()
                 raise

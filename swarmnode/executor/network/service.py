@@ -162,21 +162,22 @@ class JobNetwork:
             raise _RefusedError(f"refused: {there[0]}:{there[1]} stands for no name")
         if why := self._net.refusal(target):
             raise _RefusedError(why)
-        addresses, why = self._net.allowed(target, await self._addresses(target), is_own)
+        places, why = self._net.allowed(target, await self._places(target), is_own)
         if why:
             raise _RefusedError(why)
         try:
-            return await dial(addresses, target.port)
+            return await dial(places)
         except OSError as exc:
-            raise _RefusedError(f"cannot reach {target}: {exc.strerror or exc}") from exc
+            why = os.strerror(exc.errno) if exc.errno else "no answer"
+            raise _RefusedError(f"cannot reach {target}: {why}") from exc
 
-    async def _addresses(self, target: core.Target) -> Sequence[str]:
+    async def _places(self, target: core.Target) -> Sequence[core.Place]:
         """Of the host, now. Raises _RefusedError."""
         if reach.is_literal(target.host):
-            return [target.host]
+            return [core.Place(*target)]
         with trio.move_on_after(RESOLVE_S):
             try:
-                return await self._resolver.addresses(target.host, target.port)
+                return await self._resolver.places(target.host, target.port)
             except OSError as exc:
                 raise _RefusedError(f"cannot look up {target.host}: {exc.strerror}") from exc
         raise _RefusedError(f"cannot look up {target.host}: no answer")

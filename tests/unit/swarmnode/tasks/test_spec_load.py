@@ -13,6 +13,7 @@ from swarmnode.tasks.keys import task_id_of
 from swarmnode.tasks.sizes import parse_bytes, parse_cores, parse_duration_ms
 from swarmnode.tasks.spec import GpuWant, NetWant, PriorityClass, Repeatability, TaskSpec
 from swarmnode.tasks.spec_load import (
+    is_sound,
     spec_as_dict,
     spec_from_dict,
     spec_from_json,
@@ -157,6 +158,18 @@ def test_a_task_may_insist_on_each_limit_and_its_flag_offers_the_same() -> None:
 def test_an_input_is_a_capability() -> None:
     cap = text_of_cap(ReadCap(Address(bytes(32)), ObjectKey(bytes(32))))
     assert spec_from_dict({"run": ["x"], "inputs": {"a/b": cap}}).inputs == (("a/b", cap),)
+
+
+def test_what_a_task_reaches_is_a_list_of_words_or_what_the_flag_takes() -> None:
+    for given in (["PyPI", "a.org:22"], "pypi,a.org:22"):
+        spec = spec_from_dict({"run": ["x"], "net": given})
+        assert spec.net == ("pypi", "a.org:22")
+        assert spec_from_dict(spec_as_dict(spec)) == spec
+        assert is_sound(spec)
+    assert spec_from_dict({"run": ["x"], "net": ["none"]}).net == ()
+    assert not is_sound(TaskSpec(("x",), net=("10.0.0.1",)))
+    with pytest.raises(SpecError, match=r"net: 'http://a.org' is none of none, pypi"):
+        spec_from_dict({"run": ["x"], "net": ["http://a.org"]})
 
 
 def test_sizes_cores_and_durations_are_read_as_people_write_them() -> None:

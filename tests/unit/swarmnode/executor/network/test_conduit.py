@@ -47,10 +47,10 @@ def plain() -> Conduit:
 
 
 async def everything(sock: trio.socket.SocketType) -> bytes:
-    data = b""
+    data = bytearray()
     while piece := await sock.recv(65536):
         data += piece
-    return data
+    return bytes(data)
 
 
 async def test_an_end_is_an_end_and_the_answer_still_comes() -> None:

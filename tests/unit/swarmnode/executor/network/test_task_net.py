@@ -118,8 +118,9 @@ def test_it_is_said_once_and_not_without_end() -> None:
 
 def allowed(task: core.TaskNet, host: str, *found: str, own: str = "") -> tuple[list[str], str]:
     target = core.Target(host, 443)
-    addresses, why = task.allowed(target, found, lambda address: address == own)
-    return list(addresses), why
+    places = [core.Place(address, 443) for address in found]
+    found_open, why = task.allowed(target, places, lambda address: address == own)
+    return [place.address for place in found_open], why
 
 
 def test_every_address_of_a_name_must_be_of_the_internet() -> None:

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from p2p.effects import Persist, Send
+from p2p.ids import LabId
 from p2p.membership.view import Liveness
 from swarmnode.market.buyer import events as e
 from swarmnode.market.buyer.config import BuyerConfig
@@ -113,6 +114,30 @@ def test_a_machine_that_cannot_run_it_is_not_asked_and_the_reason_is_told(
     assert record.state is TaskState.SUBMITTED
     assert why in record.why
     assert any(peer == BOB and told in record.why for peer, told in desk.rounds()[0].unfit)
+
+
+@pytest.mark.parametrize(
+    ("lab", "net", "why"),
+    [
+        ("ours", ("pypi",), ""),
+        ("ours", ("pypi", "hf"), "lets tasks of its own lab reach pypi, hf asked"),
+        ("theirs", ("pypi",), "lets tasks of other labs reach nothing, pypi asked"),
+        ("theirs", (), ""),
+    ],
+)
+def test_nobody_is_asked_who_would_refuse_what_the_task_reaches(
+    lab: str, net: tuple[str, ...], why: str
+) -> None:
+    desk = Desk()
+    lends = msgspec.structs.replace(ADVERT, net=("none", "pypi"), net_others=("none",))
+    desk.do(
+        e.MemberStands(ALICE, Liveness.ALIVE, LabId("ours")),
+        e.MemberStands(BOB, Liveness.ALIVE, LabId(lab)),
+        e.Advertised(BOB, lends),
+    )
+    desk.submit(TaskSpec(("x",), net=net))
+    assert [call.net for _, call in desk.take(CallForBids)] == ([] if why else [net])
+    assert why in desk.record().why
 
 
 @pytest.mark.parametrize("liveness", [Liveness.SUSPECT, Liveness.DEAD, Liveness.LEFT])

@@ -8,6 +8,7 @@ from p2p.wire.codec import decode_as
 from swarmnode.market.messages import Accept, AwardTerms, Decline
 from swarmnode.market.run import events as run_events
 from swarmnode.market.seller import events as e
+from swarmnode.market.seller.config import SellerConfig
 from swarmnode.tasks.lifecycle import JobState
 from swarmnode.tasks.records import FenceRecord, JobRecord
 from swarmnode.tasks.spec import TaskSpec
@@ -105,6 +106,15 @@ def test_an_award_for_another_shape_is_declined_and_frees_the_hold() -> None:
     larger = msgspec.structs.replace(SMALL, memory_bytes=512 * MIB)
     effects = seller.handle(e.AwardHeard(ALICE, terms(bid, shape=larger)), 0.1)
     assert only(sent(effects, Decline)).reason == "shape"
+    assert seller.room.taken().cpu_millis == 0
+
+
+def test_an_award_of_a_task_that_reaches_more_than_was_asked_is_declined() -> None:
+    seller = idle(SellerConfig(net=("pypi",)))
+    bid = answer(seller, heard(call(net=("pypi",))))
+    spec = TaskSpec(("true",), shape=SMALL, net=("internet",))
+    more = AwardTerms(TASK, 1, BOB, bid.bid, spec)
+    assert only(sent(seller.handle(e.AwardHeard(ALICE, more), 0.1), Decline)).reason == "shape"
     assert seller.room.taken().cpu_millis == 0
 
 

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from p2p.effects import Send
+from p2p.ids import LabId
 from swarmnode.market.messages import Bid, BidKind, CallForBids
 from swarmnode.market.seller import events as e
 from swarmnode.market.seller.config import SellerConfig
@@ -11,6 +12,7 @@ from swarmnode.tasks.spec import GpuWant, PriorityClass, Shape
 from tests.seller_core_lab import (
     ALICE,
     CAROL,
+    LAB,
     MALLORY,
     MIB,
     OTHER_LAB,
@@ -175,3 +177,33 @@ def test_a_bid_tells_what_it_would_waste() -> None:
     assert answer(seller, heard(call(auction=1, shape=even))).waste_micro == 0
     seller.handle(e.ReleaseHeard(ALICE, 1), 0.0)
     assert answer(seller, heard(call(auction=2, shape=lopsided))).waste_micro == 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("config", "lab", "net", "why"),
+    [
+        (SellerConfig(net=("none", "pypi")), LAB, ("pypi",), ""),
+        (SellerConfig(net=("pypi",)), LAB, ("pypi", "hf"), "own lab reach pypi, hf asked"),
+        (SellerConfig(net=("pypi",)), LAB, ("hf",), "[compute] net"),
+        (SellerConfig(net=("internet",)), OTHER_LAB, ("pypi",), "other labs reach nothing"),
+        (SellerConfig(net=("internet",)), OTHER_LAB, ("pypi",), "[compute] net_others"),
+        (SellerConfig(net_others=("internet",)), OTHER_LAB, ("internet",), ""),
+        (SellerConfig(net=("internet",)), LAB, (), ""),
+    ],
+)
+def test_what_a_task_may_reach_is_its_owners_to_say(
+    config: SellerConfig, lab: LabId, net: tuple[str, ...], why: str
+) -> None:
+    bid = answer(idle(config), heard(call(net=net), lab=lab))
+    assert (bid.kind, bid.reason) == ((BidKind.REFUSED, "network") if why else (BidKind.HELD, ""))
+    assert why in bid.detail
+
+
+def test_a_machine_that_makes_no_networks_refuses_tasks_that_need_one_and_runs_others() -> None:
+    seller = idle(SellerConfig(net=("internet",)))
+    looked = survey()
+    fitness = msgspec.structs.replace(looked.fitness, net_trouble="the kernel lacks it; load it")
+    seller.handle(msgspec.structs.replace(looked, fitness=fitness), 0.0)
+    refused = answer(seller, heard(call(1, net=("pypi",))))
+    assert (refused.reason, "the kernel lacks it" in refused.detail) == ("network", True)
+    assert answer(seller, heard(call(2))).kind is BidKind.HELD
