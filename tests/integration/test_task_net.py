@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from swarmnode import reach
-from swarmnode.executor.network.core import Place
+from swarmnode.executor.network.core import SocketPlace
 from swarmnode.executor.network.resolver import TableResolver
 from swarmnode.executor.shim.net import space
 from tests.job_lab import needs_bwrap, needs_python
@@ -166,7 +166,7 @@ async def test_the_address_that_was_checked_is_the_one_that_is_dialled(tmp_path:
     """A name that leads elsewhere the next time is looked at anew, once for each connection."""
 
     class Rebinding(TableResolver):
-        async def places(self, host: str, port: int) -> Sequence[Place]:
+        async def places(self, host: str, port: int) -> Sequence[SocketPlace]:
             found = await super().places(host, port)
             self.table[host] = ["127.0.0.2"]
             return found

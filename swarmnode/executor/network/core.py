@@ -14,7 +14,7 @@ from swarmnode.executor.network.limits import CONNECTIONS_MAX, NAMES_MAX, NOTES_
 from swarmnode.executor.network.names import RANGE, NameTable
 
 
-class Place(NamedTuple):
+class SocketPlace(NamedTuple):
     """Where a host is: what is dialled."""
 
     address: str
@@ -83,8 +83,8 @@ class TaskNet:
         return reach.is_literal(target.host) and not addresses.is_open(target.host)
 
     def allowed(
-        self, target: Target, found: Iterable[Place], is_own: Callable[[str], bool]
-    ) -> tuple[Sequence[Place], str]:
+        self, target: Target, found: Iterable[SocketPlace], is_own: Callable[[str], bool]
+    ) -> tuple[Sequence[SocketPlace], str]:
         """Where to dial a host that was found there, and why nowhere.
 
         An address that is not of the internet spoils all: whoever gives out both wants us to err.

@@ -10,7 +10,7 @@ from typing import Final
 
 import trio
 
-from swarmnode.executor.network.core import Place
+from swarmnode.executor.network.core import SocketPlace
 
 _NEXT_S: Final = 0.25
 CONNECT_S: Final = 30.0
@@ -28,7 +28,7 @@ def is_own(address: str) -> bool:
     return True
 
 
-async def dial(places: Sequence[Place]) -> socket.socket:
+async def dial(places: Sequence[SocketPlace]) -> socket.socket:
     """Raises OSError: of the last one that failed, or ETIMEDOUT."""
     dialling = _Dialling()
     with trio.move_on_after(CONNECT_S):
@@ -52,7 +52,9 @@ class _Dialling:
         self.failure: OSError | None = None
         """The newest."""
 
-    async def try_one(self, place: Place, failed: trio.Event, others: trio.CancelScope) -> None:
+    async def try_one(
+        self, place: SocketPlace, failed: trio.Event, others: trio.CancelScope
+    ) -> None:
         family = socket.AF_INET6 if ":" in place.address else socket.AF_INET
         try:
             sock = trio.socket.socket(family, socket.SOCK_STREAM)

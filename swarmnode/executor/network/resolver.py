@@ -6,7 +6,7 @@ from typing import Final, Protocol
 
 import trio
 
-from swarmnode.executor.network.core import Place
+from swarmnode.executor.network.core import SocketPlace
 
 _THREADS: Final = 16
 """A name server that does not answer holds one for seconds; nobody else's threads are taken."""
@@ -15,7 +15,7 @@ _THREADS: Final = 16
 class Resolver(Protocol):
     """Asked anew for each connection."""
 
-    async def places(self, host: str, port: int) -> Sequence[Place]:
+    async def places(self, host: str, port: int) -> Sequence[SocketPlace]:
         """The best first. Raises OSError, as getaddrinfo does."""
         ...
 
@@ -26,14 +26,14 @@ class HostResolver:
     def __init__(self) -> None:
         self._limiter = trio.CapacityLimiter(_THREADS)
 
-    async def places(self, host: str, port: int) -> Sequence[Place]:
+    async def places(self, host: str, port: int) -> Sequence[SocketPlace]:
         """IPv6 among them where this machine has it."""
         found = await trio.to_thread.run_sync(
             lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM),
             limiter=self._limiter,
             abandon_on_cancel=True,
         )
-        return [Place(str(entry[4][0]), int(entry[4][1])) for entry in found]
+        return [SocketPlace(str(entry[4][0]), int(entry[4][1])) for entry in found]
 
 
 class TableResolver:
@@ -47,10 +47,10 @@ class TableResolver:
         self.asked: list[str] = []
         """Names, in order."""
 
-    async def places(self, host: str, port: int) -> Sequence[Place]:
+    async def places(self, host: str, port: int) -> Sequence[SocketPlace]:
         """As the table has them."""
         await trio.lowlevel.checkpoint()
         self.asked.append(host)
         if host not in self.table:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-        return [Place(address, self._ports.get(port, port)) for address in self.table[host]]
+        return [SocketPlace(address, self._ports.get(port, port)) for address in self.table[host]]

@@ -171,10 +171,10 @@ class JobNetwork:
             why = os.strerror(exc.errno) if exc.errno else "no answer"
             raise _RefusedError(f"cannot reach {target}: {why}") from exc
 
-    async def _places(self, target: core.Target) -> Sequence[core.Place]:
+    async def _places(self, target: core.Target) -> Sequence[core.SocketPlace]:
         """Of the host, now. Raises _RefusedError."""
         if reach.is_literal(target.host):
-            return [core.Place(*target)]
+            return [core.SocketPlace(*target)]
         with trio.move_on_after(RESOLVE_S):
             try:
                 return await self._resolver.places(target.host, target.port)

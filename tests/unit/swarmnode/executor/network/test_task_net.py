@@ -118,7 +118,7 @@ def test_it_is_said_once_and_not_without_end() -> None:
 
 def allowed(task: core.TaskNet, host: str, *found: str, own: str = "") -> tuple[list[str], str]:
     target = core.Target(host, 443)
-    places = [core.Place(address, 443) for address in found]
+    places = [core.SocketPlace(address, 443) for address in found]
     found_open, why = task.allowed(target, places, lambda address: address == own)
     return [place.address for place in found_open], why
 
