@@ -9,6 +9,7 @@ from typing import Final
 BENCHES: Final = {
     **{name: f"bench.{name}" for name in ("attack", "core", "emulator", "keep", "qos", "relay")},
     "link": "bench.link.figures",
+    "tasknet": "bench.tasknet.figures",
 }
 
 
