@@ -5,6 +5,7 @@ may go on in the other direction; a reset is a reset. One buffer serves all conn
 is full only between a read and the write after it, with no pause between them.
 """
 
+import contextlib
 import socket
 import struct
 from typing import Final
@@ -18,12 +19,14 @@ _LEAST_BYTES: Final = 4096
 _AHEAD_S: Final = 0.25
 _LOOK_S: Final = 20.0
 """Between two looks whether an end that said its last is still there to hear the other out."""
-_KEEPALIVE: Final = (
-    (socket.TCP_KEEPIDLE, 60),
-    (socket.TCP_KEEPINTVL, 20),
-    (socket.TCP_KEEPCNT, 3),
+_OPTIONS: Final = (
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 20),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
 )
-"""Who has gone without a word is noticed after two minutes, not after the kernel's two hours."""
+"""Nothing waits to become more, and who has gone without a word is noticed after two minutes."""
 _LINGER_NOT: Final = struct.pack("ii", 1, 0)
 
 
@@ -68,10 +71,9 @@ class Conduit:
         try:
             for sock in (near, far):
                 sock.setblocking(False)
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-                for option, value in _KEEPALIVE:
-                    sock.setsockopt(socket.IPPROTO_TCP, option, value)
+                with contextlib.suppress(OSError):  # it is over already, as its first read says
+                    for level, option, value in _OPTIONS:
+                        sock.setsockopt(level, option, value)
             await connection.run()
         finally:
             self._carried -= 1

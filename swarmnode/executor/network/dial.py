@@ -4,6 +4,7 @@ Addresses are tried one after another, the next one also when the one before doe
 (RFC 8305). What comes back is a plain socket that does not block.
 """
 
+import errno
 import socket
 from collections.abc import Sequence
 from typing import Final
@@ -12,19 +13,20 @@ import trio
 
 from swarmnode.executor.network.core import SocketPlace
 
+_NOT_OURS: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 _NEXT_S: Final = 0.25
 CONNECT_S: Final = 30.0
 """A host that has not answered by then will not: programs give up sooner, most of them."""
 
 
 def is_own(address: str) -> bool:
-    """Whether it is an address of this machine, which then can be bound."""
+    """Whether it is an address of this machine, which then can be bound; also if in doubt."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
-        try:
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
             sock.bind((address, 0))
-        except OSError:
-            return False
+    except OSError as exc:
+        return exc.errno not in _NOT_OURS
     return True
 
 

@@ -29,7 +29,7 @@ class HostResolver:
     async def places(self, host: str, port: int) -> Sequence[SocketPlace]:
         """IPv6 among them where this machine has it."""
         found = await trio.to_thread.run_sync(
-            lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM),
+            lambda: socket.getaddrinfo(host.encode(), port, type=socket.SOCK_STREAM),
             limiter=self._limiter,
             abandon_on_cancel=True,
         )

@@ -180,3 +180,15 @@ async def test_what_nobody_knows_is_an_error(machine: Machine) -> None:
         with pytest.raises(EnvironmentUnknownError, match="torch"):
             await executor.start(spec("t.1", "x", environment="torch"))
         await executor.sweep(frozenset())
+
+
+async def test_a_job_may_ask_for_a_network_and_what_it_carried_is_told(machine: Machine) -> None:
+    async with machine.node() as executor:
+        if trouble := executor.net_trouble():
+            pytest.skip(trouble)
+        what = spec("t.1", *machine.argv("echo hello"), net=("pypi",))
+        ended, out, _ = await run_job(executor, what)
+        (view,) = executor.jobs()
+        await executor.forget(JOB)
+    assert (ended.code, out) == (0, "hello\n")
+    assert (view.net_up_bytes, view.net_down_bytes) == (0, 0)

@@ -162,8 +162,8 @@ def test_every_flag_reaches_the_spec_and_wins_over_the_file(
     )
     line = (
         f"task submit --detach --spec {file} --name flags --cpu 500m --gpu 2 --vram 8G "
-        "--gpu-model H100 --env torch --set B=2=3 --out *.pt --priority 1 --class critical "
-        "--timeout 2h --deadline 3h --enforce memory --enforce net --checkpoint ckpt "
+        "--gpu-model H100 --env torch --net PyPI,a.org:22 --set B=2=3 --out *.pt --priority 1 "
+        "--class critical --timeout 2h --deadline 3h --enforce memory --enforce net --checkpoint ckpt "
         "--checkpoint-every 5s --effects once"
     )
     assert run([*line.split(), "--", "train", "--epochs", "3"]) == 0
@@ -182,6 +182,7 @@ def test_every_flag_reaches_the_spec_and_wins_over_the_file(
         "deadline": "10800000ms",
         "effects": "once",
         "enforce": ["memory", "net"],
+        "net": ["pypi", "a.org:22"],
         "checkpoint": {"dir": "ckpt", "every_s": "5000ms", "keep": 2},
         "shape": {
             "cpu": "500m",
@@ -196,6 +197,8 @@ def test_every_flag_reaches_the_spec_and_wins_over_the_file(
     ("line", "words"),
     [
         ("task submit", "COMMAND"),
+        ("task submit --net http://a.org -- x", "net: 'http://a.org' is none of none, pypi"),
+        ("task submit --net pypi,none -- x", "leave none out"),
         ("task submit --cpu lots -- x", "cpu: 'lots' is not a valid number of cores"),
         ("task submit --set X -- x", "NAME=VALUE"),
         ("task submit --in swarm:abc -- x", "needs a name"),
