@@ -163,8 +163,8 @@ def test_every_flag_reaches_the_spec_and_wins_over_the_file(
     line = (
         f"task submit --detach --spec {file} --name flags --cpu 500m --gpu 2 --vram 8G "
         "--gpu-model H100 --env torch --net PyPI,a.org:22 --set B=2=3 --out *.pt --priority 1 "
-        "--class critical --timeout 2h --deadline 3h --enforce memory --enforce net --checkpoint ckpt "
-        "--checkpoint-every 5s --effects once"
+        "--class critical --timeout 2h --deadline 3h --enforce memory --enforce net "
+        "--checkpoint ckpt --checkpoint-every 5s --effects once"
     )
     assert run([*line.split(), "--", "train", "--epochs", "3"]) == 0
     assert capsys.readouterr().out == "t1\n"
