@@ -5,6 +5,7 @@ Addresses are tried one after another, the next one also when the one before doe
 """
 
 import errno
+import os
 import socket
 from collections.abc import Sequence
 from typing import Final
@@ -32,45 +33,63 @@ def is_own(address: str) -> bool:
 
 async def dial(places: Sequence[SocketPlace]) -> socket.socket:
     """Raises OSError: of the last one that failed, or ETIMEDOUT."""
-    dialling = _Dialling()
     with trio.move_on_after(CONNECT_S):
-        async with trio.open_nursery() as nursery:
-            for place in places:
-                failed = trio.Event()
-                nursery.start_soon(dialling.try_one, place, failed, nursery.cancel_scope)
-                with trio.move_on_after(_NEXT_S):
-                    await failed.wait()
-    if dialling.won is not None:
-        return dialling.won
-    raise dialling.failure or TimeoutError()
+        if len(places) == 1:
+            return await _connected(places[0])
+        return await _Race().run(places)
+    raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
 
 
-class _Dialling:
+async def _connected(place: SocketPlace) -> socket.socket:
+    family = socket.AF_INET6 if ":" in place.address else socket.AF_INET
+    sock = trio.socket.socket(family, socket.SOCK_STREAM)
+    try:
+        await sock.connect(place)
+    except BaseException:
+        sock.close()
+        raise
+    return socket.socket(fileno=sock.detach())
+
+
+class _Race:
     """Several tries for one connection."""
 
     def __init__(self) -> None:
-        self.won: socket.socket | None = None
+        self._won: socket.socket | None = None
         """The first that came about."""
-        self.failure: OSError | None = None
+        self._failure: OSError = ConnectionRefusedError(errno.ECONNREFUSED, "it has no address")
         """The newest."""
 
-    async def try_one(
+    async def run(self, places: Sequence[SocketPlace]) -> socket.socket:
+        try:
+            await self._try_all(places)
+        except BaseException:
+            if self._won is not None:
+                self._won.close()
+            raise
+        if self._won is None:
+            raise self._failure
+        return self._won
+
+    async def _try_all(self, places: Sequence[SocketPlace]) -> None:
+        async with trio.open_nursery() as nursery:
+            for place in places:
+                failed = trio.Event()
+                nursery.start_soon(self._try_one, place, failed, nursery.cancel_scope)
+                with trio.move_on_after(_NEXT_S):
+                    await failed.wait()
+
+    async def _try_one(
         self, place: SocketPlace, failed: trio.Event, others: trio.CancelScope
     ) -> None:
-        family = socket.AF_INET6 if ":" in place.address else socket.AF_INET
         try:
-            sock = trio.socket.socket(family, socket.SOCK_STREAM)
-            try:
-                await sock.connect(place)
-            except BaseException:
-                sock.close()
-                raise
+            sock = await _connected(place)
         except OSError as exc:
-            self.failure = exc
+            self._failure = exc
             failed.set()
             return
-        if self.won is not None:
+        if self._won is not None:
             sock.close()
             return
-        self.won = socket.socket(fileno=sock.detach())
+        self._won = sock
         others.cancel()

@@ -13,7 +13,7 @@ from typing import Final
 
 import trio
 
-from p2p.accepting import Serve, accept_forever
+from p2p.accepting import Serve, accept_forever, is_reserved
 from swarmnode import reach
 from swarmnode.executor.job_folder import JobFolder
 from swarmnode.executor.network import core
@@ -165,11 +165,7 @@ class JobNetwork:
         places, why = self._net.allowed(target, await self._places(target), is_own)
         if why:
             raise _RefusedError(why)
-        try:
-            return await dial(places)
-        except OSError as exc:
-            why = os.strerror(exc.errno) if exc.errno else "no answer"
-            raise _RefusedError(f"cannot reach {target}: {why}") from exc
+        return await _dialled(target, places)
 
     async def _places(self, target: core.Target) -> Sequence[core.SocketPlace]:
         """Of the host, now. Raises _RefusedError."""
@@ -181,6 +177,19 @@ class JobNetwork:
             except OSError as exc:
                 raise _RefusedError(f"cannot look up {target.host}: {exc.strerror}") from exc
         raise _RefusedError(f"cannot look up {target.host}: no answer")
+
+
+async def _dialled(target: core.Target, places: Sequence[core.SocketPlace]) -> socket.socket:
+    """Raises _RefusedError."""
+    try:
+        sock = await dial(places)
+    except OSError as exc:
+        why = os.strerror(exc.errno or 0)  # trio says more, of places inside
+        raise _RefusedError(f"cannot reach {target}: {why}") from exc
+    if is_reserved(sock.fileno()):
+        sock.close()
+        raise _RefusedError(f"cannot reach {target}: this machine's node has too many files open")
+    return sock
 
 
 def traffic_of(folder: JobFolder) -> tuple[int, int]:

@@ -10,10 +10,17 @@ _MAKE: Final = (
     "import os, sys; sys.path.insert(0, sys.argv[1])\n"
     "from swarmnode.executor.shim.net import space\n"
     "try: space.make(is_root=os.geteuid() == 0)\n"
-    "except OSError as exc: sys.exit(exc.strerror)\n"
+    "except OSError as exc: sys.exit(str(exc.strerror))\n"
 )
 _TABLES_FIX: Final = (
-    "the kernel needs nf_tables with redirect: modprobe -a nf_tables nft_redir nft_chain_nat"
+    "the kernel needs nf_tables with redirect: "
+    "modprobe -a nf_tables nft_redir nft_chain_nat nft_ct nft_limit"
+)
+
+
+_USER_FIX: Final = (
+    "run the node as root, or let its user make user namespaces (on Ubuntu 24.04: sudo sysctl -w "
+    "kernel.apparmor_restrict_unprivileged_userns=0)"
 )
 
 
@@ -31,5 +38,10 @@ def trouble(*, is_container: bool) -> str:
     if tried.returncode == 0:
         return ""
     said = (tried.stderr.strip().splitlines() or ["no reason given"])[-1]
-    fix = _TABLES_FIX if said.startswith("nf_tables") else "see docs/operations.md, sandbox"
-    return f"a network for tasks cannot be made: {said}; {fix}"
+    return f"a network for tasks cannot be made: {said}; {_remedy(said)}"
+
+
+def _remedy(said: str) -> str:
+    if "not permitted" in said or "denied" in said:
+        return _USER_FIX
+    return _TABLES_FIX if said.startswith("nf_tables") else "see docs/operations.md, sandbox"

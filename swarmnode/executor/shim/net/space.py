@@ -10,6 +10,15 @@ ADDRESS = "10.77.0.1"
 DNS_PORT = 53
 BACKLOG = 1024
 """Connections that wait for a node: as many as a task may have at once."""
+_REMEMBERED_S = (
+    ("tcp_timeout_syn_sent", b"10"),
+    ("tcp_timeout_syn_recv", b"10"),
+    ("tcp_timeout_fin_wait", b"30"),
+    ("tcp_timeout_close_wait", b"30"),
+    ("tcp_timeout_last_ack", b"10"),
+    ("tcp_timeout_time_wait", b"10"),
+    ("tcp_timeout_close", b"2"),
+)
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 
 
@@ -29,6 +38,7 @@ def make(*, is_root: bool) -> "list[_socket.socket]":
         _map_to_itself(uid, gid)
     listener = _listening("0.0.0.0", 0)  # noqa: S104 - of a namespace that nobody else is in
     netlink.set_up(ADDRESS, listener.getsockname()[1])
+    _forget_soon()
     return [listener, _bound(ADDRESS, DNS_PORT), _listening(ADDRESS, DNS_PORT)]
 
 
@@ -42,6 +52,19 @@ def _map_to_itself(uid: int, gid: int) -> None:
         fd = os.open(f"/proc/self/{name}", os.O_WRONLY | os.O_CLOEXEC)
         try:
             os.write(fd, text.encode())
+        finally:
+            os.close(fd)
+
+
+def _forget_soon() -> None:
+    """What is over need not be remembered for two minutes: it is memory of the kernel's."""
+    for name, seconds in _REMEMBERED_S:
+        try:
+            fd = os.open(f"/proc/sys/net/netfilter/nf_conntrack_{name}", os.O_WRONLY | os.O_CLOEXEC)
+        except OSError:  # an older kernel shows these to root only
+            return
+        try:
+            os.write(fd, seconds)
         finally:
             os.close(fd)
 
