@@ -263,7 +263,7 @@ SEALING_KEYS_MAX: Final = 1024
 NET_WORDS_MAX: Final = 32
 """Hosts and presets that a task asks for, and that an owner allows: they are in every advert."""
 
-NET_LIST_CHARS_MAX: Final = 1024
+NET_LIST_CHARS_MAX: Final = 512
 """Of all that one key of the configuration allows: two of them leave an advert of 4 KiB room."""
 
 NET_WORD_CHARS_MAX: Final = 261

@@ -183,3 +183,25 @@ def test_every_key_is_shown(file: Path) -> None:
 def test_a_folder_for_tasks_that_depends_on_where_we_start_is_refused(file: Path) -> None:
     file.write_text('[compute]\ntasks_folder = "tasks"\n')
     assert faults(file) == ["  [compute] tasks_folder = 'tasks' must be an absolute path"]
+
+
+def test_what_tasks_may_reach_is_read_as_tasks_ask_for_it(file: Path) -> None:
+    plain = load(file, {}).compute
+    assert (plain.net, plain.net_others, plain.net_private) == (("none", "pypi"), ("none",), ())
+    file.write_text(
+        '[compute]\nnet = ["pypi", "mirror.lab:443"]\nnet_others = ["hf"]\n'
+        'net_private = ["mirror.lab", "10.0.0.5:80"]\n'
+    )
+    assert load(file, {}).compute.net == ("pypi", "mirror.lab:443")
+    file.write_text('[compute]\nnet = ["10.0.0.5"]\nnet_others = ["everything!"]\n')
+    told = "\n".join(faults(file))
+    assert "a private address" in told
+    assert "'everything!' is no host name" in told
+    file.write_text('[compute]\nnet_private = ["not a host"]\n')
+    assert "neither a host name nor an address" in faults(file)[0]
+
+
+def test_what_tasks_may_reach_fits_into_an_advert(file: Path) -> None:
+    names = ", ".join(f'"host-{number}.example.org"' for number in range(40))
+    file.write_text(f"[compute]\nnet = [{names}]\n")
+    assert "use *.HOST, or internet" in faults(file)[0]

@@ -8,6 +8,8 @@ from p2p.ids import LabId
 from swarmnode.market.messages import Bid, BidKind, CallForBids
 from swarmnode.market.seller import events as e
 from swarmnode.market.seller.config import SellerConfig
+from swarmnode.market.seller.view import advert_of
+from swarmnode.resources.port import MachineSnapshot
 from swarmnode.tasks.spec import GpuWant, PriorityClass, Shape
 from tests.seller_core_lab import (
     ALICE,
@@ -197,6 +199,18 @@ def test_what_a_task_may_reach_is_its_owners_to_say(
     bid = answer(idle(config), heard(call(net=net), lab=lab))
     assert (bid.kind, bid.reason) == ((BidKind.REFUSED, "network") if why else (BidKind.HELD, ""))
     assert why in bid.detail
+
+
+def test_an_advert_says_what_tasks_may_reach_and_nothing_where_no_network_can_be_made() -> None:
+    config = SellerConfig(net=("none", "pypi"), net_others=("none",))
+    seller = idle(config)
+    snapshot = MachineSnapshot(1000, 0, MIB, MIB, MIB, MIB, ())
+    told = advert_of(seller, config, snapshot)
+    assert (told.net, told.net_others) == (("none", "pypi"), ("none",))
+    looked = survey()
+    fitness = msgspec.structs.replace(looked.fitness, net_trouble="the kernel lacks it")
+    seller.handle(msgspec.structs.replace(looked, fitness=fitness), 0.0)
+    assert advert_of(seller, config, snapshot).net == ()
 
 
 def test_a_machine_that_makes_no_networks_refuses_tasks_that_need_one_and_runs_others() -> None:
