@@ -143,6 +143,53 @@ async def test_a_task_goes_on_talking_under_the_next_node(tmp_path: Path) -> Non
         nursery.cancel_scope.cancel()
 
 
+KILLED = """
+import sys, trio
+from pathlib import Path
+from swarmnode.executor.network.resolver import TableResolver
+from tests.net_lab import begin, net_node, said_so_far
+
+async def main(folder, port, script):
+    resolver = TableResolver({"a.example": ["127.0.0.1"]})
+    async with net_node(Path(folder), resolver, ["a.example"]) as node:
+        await begin(node, script, port, net=["internet"])
+        await said_so_far(node, "first")
+        print("first", flush=True)
+        await trio.sleep_forever()
+
+trio.run(main, *sys.argv[1:])
+"""
+
+
+def _started(command: list[str]) -> "subprocess.Popen[str]":
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+async def test_a_killed_node_is_a_reset_and_the_next_one_goes_on(tmp_path: Path) -> None:
+    script = TALK + (
+        "s = socket.create_connection(('a.example', int(sys.argv[1])))\n"
+        "s.sendall(b'x'); s.recv(1); print('first', flush=True)\n"
+        "try: print('an end', s.recv(1))\n"
+        "except OSError as exc: print(errno.errorcode[exc.errno])\n"
+        "print(talk('a.example', int(sys.argv[1])))\n"
+    )
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(partial(trio.serve_tcp, echo, 0, host=HERE))
+        port = listener.socket.getsockname()[1]
+        command = [sys.executable, "-c", KILLED, str(tmp_path / "x"), str(port), script]
+        killed = _started(command)
+        assert killed.stdout is not None
+        said = await trio.to_thread.run_sync(killed.stdout.readline)
+        killed.kill()
+        killed.communicate()
+        if said != "first\n":
+            pytest.skip("no task has a network here")
+        resolver = TableResolver({"a.example": [HERE]})
+        async with net_node(tmp_path / "x", resolver, ["a.example"]) as node:
+            assert (await end(node))[:2] == (0, "first\nECONNRESET\nb'hello'\n")
+        nursery.cancel_scope.cancel()
+
+
 async def test_the_address_that_was_checked_is_the_one_that_is_dialled(tmp_path: Path) -> None:
     """A name that leads elsewhere the next time is looked at anew, once for each connection."""
 

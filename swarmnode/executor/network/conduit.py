@@ -27,7 +27,6 @@ _OPTIONS: Final = (
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
 )
 """Nothing waits to become more, and who has gone without a word is noticed after two minutes."""
-_LINGER_NOT: Final = struct.pack("ii", 1, 0)
 
 
 class Pace:
@@ -65,7 +64,10 @@ class Conduit:
         """Connections now."""
 
     async def carry(self, near: socket.socket, far: socket.socket) -> None:
-        """From the task (`near`) and to it, until both ended or one was reset; closes both."""
+        """From the task (`near`) and to it, until both ended or one was reset; closes both.
+
+        However this process ends meanwhile, nobody takes that for an end in good order.
+        """
         connection = _Carried(self, near, far)
         self._carried += 1
         try:
@@ -74,6 +76,7 @@ class Conduit:
                 with contextlib.suppress(OSError):  # it is over already, as its first read says
                     for level, option, value in _OPTIONS:
                         sock.setsockopt(level, option, value)
+                    _linger(sock, is_reset=True)
             await connection.run()
         finally:
             self._carried -= 1
@@ -149,9 +152,13 @@ def close(sock: socket.socket, *, is_reset: bool) -> None:
     if sock.fileno() < 0:
         return
     trio.lowlevel.notify_closing(sock)
-    if is_reset:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
+    _linger(sock, is_reset=is_reset)
     sock.close()
+
+
+def _linger(sock: socket.socket, *, is_reset: bool) -> None:
+    """What the other end hears when it is closed, by us or by the end of this process."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", is_reset, 0))
 
 
 def _sent(sock: socket.socket, chunk: "memoryview | bytes") -> int:
