@@ -150,9 +150,8 @@ class ComputeStatus(msgspec.Struct, frozen=True):
     not_enforced: dict[str, str]
     """Limit -> why it is not enforced here and what would change that."""
     net: tuple[str, ...] = ()
-    """What of the network tasks of this lab may ask for here; `net_trouble` aside."""
     net_others: tuple[str, ...] = ()
-    """The same for tasks of other labs."""
+    """What of the network tasks of this lab, and of others, may ask for; `net_trouble` aside."""
     net_trouble: str = ""
     """Why no task can have a network here, with the remedy; empty when some can."""
 
