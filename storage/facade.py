@@ -5,6 +5,7 @@ Rights, capabilities, ids, errors and bounds beside it are for everybody, too.
 """
 
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from contextlib import AbstractContextManager
 from enum import StrEnum
 from typing import Final, Protocol
 
@@ -42,6 +43,8 @@ class ObjectKind(StrEnum):
     """Logs of tasks that have ended, of one or of several."""
     KEYRING = "keyring"
     """The copy of a keyring: it is in no copy itself."""
+    PACK = "pack"
+    """Contents of files that folders need: it goes with the last of them."""
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -55,6 +58,17 @@ class Mark(msgspec.Struct, frozen=True):
 
 
 PLAIN: Final = Mark()
+
+
+class Whole(msgspec.Struct, frozen=True):
+    """What an object stands for where that is more than its own bytes, such as a folder."""
+
+    digest: bytes
+    """By what the same thing is found again (`Objects.same`)."""
+    size: int = 0
+    """Bytes of all of it; 0: of the object alone."""
+    needs: tuple[Address, ...] = ()
+    """Packs of ours that it cannot be read without."""
 
 
 class Trust(msgspec.Struct, frozen=True):
@@ -156,6 +170,19 @@ class ObjectEntry(msgspec.Struct, frozen=True):
     removed_ms: int = 0
     """When the lab's key removed it; 0 for all that is kept."""
     removed_why: str = ""
+    needs: tuple[Address, ...] = ()
+    """Packs that it cannot be read without; `size` is of all of it."""
+
+
+class PackHold(Protocol):
+    """What a put that is not done yet counts on."""
+
+    def take(self, address: Address, *, after_ms: int = -1) -> bool:
+        """Keep a pack meanwhile; False unless it was put here after that (wall clock), and stays.
+
+        One that came with a copy of a keyring was not: the machine it came from may free it.
+        """
+        ...
 
 
 class Unfinished(msgspec.Struct, frozen=True):
@@ -178,12 +205,18 @@ class Objects(Protocol):
         durability: Durability = Durability.DURABLE,
         mark: Mark = PLAIN,
         trust: Trust | None = None,
+        whole: Whole | None = None,
     ) -> PutReceipt:
         """Encrypt, code and spread a byte stream of any length.
 
         With `trust` it is somebody else's: entrusted to us until it is handed over or forgotten.
+        With `whole` it stands for more than its bytes; what it needs is held meanwhile.
         Raises TooFewPeersError, StoreFullError; nothing is visible when it raises.
         """
+        ...
+
+    def holding(self) -> AbstractContextManager[PackHold]:
+        """While it is open what was taken stays; then such packs go as no object needs."""
         ...
 
     def get(
@@ -198,6 +231,7 @@ class Objects(Protocol):
     async def stat(self, address: Address, *, ask: bool = True) -> ObjectStat:
         """How an object stands now, as its holders say; without `ask` as far as is known here.
 
+        One of ours that needs others stands as the weakest of them.
         Raises ObjectUnknownError.
         """
         ...

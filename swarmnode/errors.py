@@ -174,3 +174,7 @@ class TreeRefusedError(OutputUnsafeError):
 
 class TreeChangedError(OutputUnsafeError):
     """Files changed while they were read: read them again when their program has rested."""
+
+
+class FolderStaleError(SwarmError):
+    """What a folder was to refer to has gone since it was asked what is missing: ask again."""

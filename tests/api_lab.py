@@ -94,6 +94,10 @@ class FakeNode:
         raise NotImplementedError
 
     @property
+    def taken_over_ms(self) -> int:
+        return 0
+
+    @property
     def pause_grace_s(self) -> float:
         return 4.5
 

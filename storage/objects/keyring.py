@@ -32,6 +32,12 @@ DIGESTS: Final = "keyring_digests"
 REMOVED_BY_LAB: Final = "keyring_removed"
 """address -> "": ours that the lab's key removed, of which there are few."""
 
+NEEDED: Final = "keyring_needed"
+"""pack + address of ours that needs it -> ""."""
+
+PACKS: Final = "keyring_packs"
+"""address of ours that is a pack -> ""."""
+
 RESTORED_AT_ONCE: Final = 512
 """Rows taken in by one commit: each costs its fsync, and fsyncs are slow."""
 
@@ -68,6 +74,10 @@ class KeyRow(Record, frozen=True):
     """When the lab's key removed it; it stays here until its owner takes it off."""
     removed_why: str = ""
     """What was said with that, as one line."""
+    needs: tuple[Address, ...] = ()
+    """Packs that it cannot be read without."""
+    whole_size: int = 0
+    """Bytes of all that it stands for; 0: it stands for itself."""
 
 
 SealKey: TypeAlias = Callable[[str, Address, ObjectKey], ObjectKey]
@@ -118,13 +128,32 @@ class Keyring:
                 entries.append(_entry(address, row))
         return entries
 
+    def is_needed(self, pack: Address) -> bool:
+        """Whether an object of ours that is kept cannot be read without that one."""
+        return bool(self._tables.scan(NEEDED, pack, limit=1))
+
+    def packs(self) -> list[Address]:
+        """Those of ours."""
+        keys: list[bytes] = []
+        while more := self._tables.scan(PACKS, after=keys[-1] if keys else None):
+            keys += [key for key, _ in more]
+        return [Address(key) for key in keys]
+
     def dump(self) -> list[tuple[bytes, bytes]]:
-        """Every row as it lies here, without copies of the keyring."""
-        rows = self.rows()
-        return [(address, encode(row)) for address, row in rows if row.kind != ObjectKind.KEYRING]
+        """Every row as it lies here, without copies of the keyring and what nothing needs yet."""
+        return [
+            (address, encode(row))
+            for address, row in self.rows()
+            if row.kind != ObjectKind.KEYRING
+            and (row.kind != ObjectKind.PACK or self.is_needed(address))
+        ]
 
     async def restore(self, pairs: Sequence[tuple[bytes, bytes]]) -> None:
-        """Take in rows of `dump`; those that are here stay. Raises StoreFullError."""
+        """Take in rows of `dump`; those that are here stay. Raises StoreFullError.
+
+        What needs packs comes before them: a crash between the two must not find any unneeded.
+        """
+        pairs = sorted(pairs, key=lambda pair: _is_pack(pair[1]))
         for at in range(0, len(pairs), RESTORED_AT_ONCE):
             await self._tables.transact(self._restoring(pairs[at : at + RESTORED_AT_ONCE]))
         if pairs:
@@ -132,7 +161,7 @@ class Keyring:
 
     def _restoring(self, pairs: Sequence[tuple[bytes, bytes]]) -> Callable[[WriteView], None]:
         read = [(Address(key), stored(KeyRow, value, "store.lmdb")) for key, value in pairs]
-        rows = [(address, self._at_rest(address, row)) for address, row in read]
+        rows = [(address, self._at_rest(address, _brought(row))) for address, row in read]
 
         def write(view: WriteView) -> None:
             for address, row in rows:
@@ -185,6 +214,10 @@ class Keyring:
                 view.put(DIGESTS, row.digest + address, b"")
             if row.removed_ms:
                 view.put(REMOVED_BY_LAB, address, b"")
+            if row.kind == ObjectKind.PACK:
+                view.put(PACKS, address, b"")
+            for pack in () if row.removed_ms else row.needs:
+                view.put(NEEDED, pack + address, b"")
 
     async def seal_all(self, person: str) -> int:
         """Seal what rests in clear of a person; how many were. Raises StoreFullError."""
@@ -226,6 +259,7 @@ class Keyring:
             marked = msgspec.structs.replace(row, removed_ms=max(1, at_ms), removed_why=why)
             view.put(self._table, address, encode(marked))
             view.put(REMOVED_BY_LAB, address, b"")
+            _need_no_more(view, address, row)
             return True
 
         return await self._tables.free(write)
@@ -241,6 +275,8 @@ class Keyring:
             if row.digest:
                 view.delete(DIGESTS, row.digest + address)
             view.delete(REMOVED_BY_LAB, address)
+            view.delete(PACKS, address)
+            _need_no_more(view, address, row)
         return view.delete(self._table, address)
 
     async def renewed(self, addresses: Sequence[Address], until_ms: int) -> None:
@@ -267,10 +303,26 @@ def _in_clear(person: str, address: Address, key: ObjectKey) -> ObjectKey:
     return key
 
 
+def _need_no_more(view: WriteView, address: Address, row: KeyRow) -> None:
+    for pack in row.needs:
+        view.delete(NEEDED, pack + address)
+
+
+def _is_pack(data: bytes) -> bool:
+    return stored(KeyRow, data, "store.lmdb").kind == ObjectKind.PACK
+
+
+def _brought(row: KeyRow) -> KeyRow:
+    """A pack of another machine without its digest: that one may free it, so that no new folder is
+    to count on it (swarmnode.packs.bases)."""
+    is_pack = row.kind == ObjectKind.PACK
+    return msgspec.structs.replace(row, digest=b"") if is_pack else row
+
+
 def _entry(address: Address, row: KeyRow) -> ObjectEntry:
     mark = Mark(row.kind, row.task, row.person)
     cap = ReadCap(address, row.key)
     return ObjectEntry(
-        cap, row.name, row.size, row.put_ms, mark, row.until_ms, row.digest, row.stored,
-        row.removed_ms, row.removed_why,
+        cap, row.name, row.whole_size or row.size, row.put_ms, mark, row.until_ms, row.digest,
+        row.stored, row.removed_ms, row.removed_why, row.needs,
     )  # fmt: skip

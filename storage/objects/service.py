@@ -1,11 +1,12 @@
 """The face of storage for whole objects: satisfies storage.facade.Objects."""
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from contextlib import AbstractContextManager, suppress
+from functools import partial
+from typing import Final
 
 import trio
-from blake3 import blake3
 
 from p2p.ids import PeerId
 from p2p.wire.envelope import Signed, Signer
@@ -22,10 +23,12 @@ from storage.facade import (
     ObjectHealth,
     ObjectKind,
     ObjectStat,
+    PackHold,
     PutReceipt,
     ReadCap,
     Trust,
     Unfinished,
+    Whole,
 )
 from storage.holder.tombstones import Tombstone
 from storage.ids import Address, LeaseId
@@ -35,12 +38,16 @@ from storage.objects.dropping import NO_ADDRESS, Dropping
 from storage.objects.judging import NoPatience, SegmentJudge
 from storage.objects.keeper import LeaseRenewer
 from storage.objects.keyring import Keyring, KeyRow, keyrings_in
+from storage.objects.needs import Needs, stat_with, together
 from storage.objects.put_list import PutList
 from storage.objects.reader import ObjectReader, SegmentReads
 from storage.objects.removed import RemovedBook
 from storage.objects.standing import ObjectTrouble, OwnObjects, stat_of
-from storage.objects.writer import ObjectWriter, Stored
+from storage.objects.writer import HashedSource, ObjectWriter, Stored
 from storage.transfer.parts import StorageParts
+
+_UNREMEMBERED: Final = (ObjectKind.KEYRING, ObjectKind.CHECKPOINT, ObjectKind.PACK)
+"""Nobody asks for one of these by its address."""
 
 log = logging.getLogger("swarm.storage")
 
@@ -56,6 +63,7 @@ class ObjectService:
         self.dropping = Dropping(parts, tables)
         self._removed = RemovedBook(tables)
         self._put_list = PutList(parts, tables, self.dropping)
+        self._needs = Needs(self._keyring, self._forget)
         self.judge = SegmentJudge(parts.pool, parts.arrival, NoPatience())
         """By whom it is said how objects stand."""
         self.own = OwnObjects(parts, self._keyring, self._is_given_up, self.judge)
@@ -74,6 +82,7 @@ class ObjectService:
             nursery.start_soon(self.dropping.run)
             nursery.start_soon(self.own.run)
             nursery.start_soon(self._put_list.give_up, self._put_list.left())
+            self._free_later(self._keyring.packs())
             task_status.started()
             try:
                 await trio.sleep_forever()
@@ -89,12 +98,13 @@ class ObjectService:
         storage_class: StorageClass = StorageClass.NORMAL,
         mark: Mark = PLAIN,
         trust: Trust | None = None,
+        whole: Whole | None = None,
     ) -> PutReceipt:
         """See storage.facade.Objects.put."""
         nursery = self._running()
         writer = self._writer(durability, storage_class, mark, trust)
         book = self._keyring if trust is None else self._entrusted
-        hashed = _Hashed(source)
+        hashed = HashedSource(source)
         is_kept = False
         self._puts[writer] = (name, mark)
         holding = trio.CancelScope()
@@ -102,7 +112,8 @@ class ObjectService:
         nursery.start_soon(self._hold, writer, holding)
         try:
             stored = await writer.store(hashed.read())
-            row = self._row_of(stored, name, storage_class, mark, hashed.digest(), writer.asked)
+            meant = whole or Whole(hashed.digest())
+            row = self._row_of(stored, name, storage_class, mark, meant, writer.asked)
             await book.add(stored.receipt.cap.address, row)
             is_kept = True
         finally:
@@ -140,15 +151,24 @@ class ObjectService:
         name: str,
         storage_class: int,
         mark: Mark,
-        digest: bytes,
+        whole: Whole,
         holders: tuple[PeerId, ...],
     ) -> KeyRow:
         receipt = stored.receipt
         return KeyRow(
             receipt.cap.key, stored.lease, name, receipt.size, storage_class,
-            self._parts.wall_ms(), stored.until_ms, mark.kind, mark.task, mark.person, digest,
-            _stored_bytes(receipt.size, receipt.k, receipt.n), holders,
+            self._parts.wall_ms(), stored.until_ms, mark.kind, mark.task, mark.person,
+            whole.digest, _stored_bytes(receipt.size, receipt.k, receipt.n), holders,
+            needs=whole.needs, whole_size=whole.size,
         )  # fmt: skip
+
+    def holding(self) -> AbstractContextManager[PackHold]:
+        """See storage.facade.Objects.holding."""
+        return self._needs.hold(self._free_later)
+
+    def _free_later(self, packs: Sequence[Address]) -> None:
+        if self._nursery is not None:  # else the next start does it
+            self._nursery.start_soon(self._needs.free, packs)
 
     def get(
         self, cap: ReadCap, *, start: int = 0, length: int | None = None
@@ -161,7 +181,10 @@ class ObjectService:
         """See storage.facade.Objects.stat."""
         self._refuse_removed(address)
         row = self._keyring.get(address)
-        return await stat_of(self._parts, self.judge, address, row, ask=ask)
+        own = await stat_of(self._parts, self.judge, address, row, ask=ask)
+        if row is None or not row.needs:
+            return own
+        return await stat_with(own, row.whole_size, row.needs, partial(self.stat, ask=ask))
 
     def wants(self, lease: LeaseId) -> bool:
         """Whether an object of ours is kept under that lease."""
@@ -218,12 +241,23 @@ class ObjectService:
         await self._entrusted.remove(address)
 
     async def leave(self, address: Address) -> None:
-        """See storage.facade.Objects.leave."""
+        """See storage.facade.Objects.leave. Packs that only this one needed are left, too."""
+        row = self._keyring.get(address)
         if await self._keyring.remove(address):
+            for pack in self._needs.unneeded(() if row is None else row.needs):
+                await self._keyring.remove(pack)
             self._keyring.tell_changed()
 
     async def forget(self, address: Address) -> Forgotten | None:
         """See storage.facade.Objects.forget. What is both ours and entrusted goes from both."""
+        row = self._keyring.get(address)
+        gone = await self._forget(address)
+        if gone is None or row is None or not row.needs:
+            return gone
+        return together([gone, *await self._needs.free(row.needs)])
+
+    async def _forget(self, address: Address) -> Forgotten | None:
+        """It alone."""
         ours = self._keyring.get(address)
         row = ours or self._entrusted.get(address)
         if row is None:
@@ -233,7 +267,7 @@ class ObjectService:
         gone = Gone(row.name, self._parts.wall_ms(), row.person)
 
         def note(view: WriteView) -> None:
-            if ours is not None and row.kind not in (ObjectKind.KEYRING, ObjectKind.CHECKPOINT):
+            if ours is not None and row.kind not in _UNREMEMBERED:
                 self._removed.write(view, address, gone)
 
         if not await self.dropping.begin(address, row, holders, books, note):
@@ -300,6 +334,7 @@ class ObjectService:
                 )
                 self.own.troubles.pop(address, None)
                 self.own.tell(trouble)
+            self._free_later(row.needs)
             self._keyring.tell_changed()
         parts.catalog.forget(address)
 
@@ -344,25 +379,3 @@ def _shown(row: KeyRow, address: Address) -> str:
 
 def _stored_bytes(size: int, k: int, n: int) -> int:
     return size * n // k
-
-
-class _Hashed:
-    """A byte stream on its way, and the hash of what went by."""
-
-    def __init__(self, source: AsyncIterable[bytes]) -> None:
-        self._source = source
-        self._hash = blake3()
-
-    async def read(self) -> AsyncGenerator[bytes, None]:
-        """The same bytes."""
-        try:
-            async for piece in self._source:
-                self._hash.update(piece)
-                yield piece
-        finally:
-            if isinstance(self._source, AsyncGenerator):  # nobody else will, when we stop early
-                await self._source.aclose()
-
-    def digest(self) -> bytes:
-        """Of all that was read."""
-        return self._hash.digest()

@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, aclosing
 
 import msgspec
 import trio
+from blake3 import blake3
 
 from p2p.ids import PeerId
 from storage.coding.chunking import segments
@@ -275,3 +276,25 @@ def _sealed_and_coded(
     if code.k == 1:
         return len(sealed), [(root_of(shards[0]), shards[0])] * code.n
     return len(sealed), [(root_of(shard), shard) for shard in shards]
+
+
+class HashedSource:
+    """A byte stream on its way, and the hash of what went by."""
+
+    def __init__(self, source: AsyncIterable[bytes]) -> None:
+        self._source = source
+        self._hash = blake3()
+
+    async def read(self) -> AsyncGenerator[bytes, None]:
+        """The same bytes."""
+        try:
+            async for piece in self._source:
+                self._hash.update(piece)
+                yield piece
+        finally:
+            if isinstance(self._source, AsyncGenerator):  # nobody else will, when we stop early
+                await self._source.aclose()
+
+    def digest(self) -> bytes:
+        """Of all that was read."""
+        return self._hash.digest()

@@ -201,6 +201,11 @@ class NodeFace(Protocol):
     def market(self) -> MarketFace: ...
 
     @property
+    def taken_over_ms(self) -> int:
+        """What was put before may be another machine's, which took this one over; 0: nobody did."""
+        ...
+
+    @property
     def pause_grace_s(self) -> float:
         """Notice that tasks get when the owner does not say how much."""
         ...

@@ -29,6 +29,7 @@ from swarmnode.errors import (
     AttemptUnknownError,
     ConfigError,
     EnvironmentUnknownError,
+    FolderStaleError,
     LimitNotEnforceableError,
     NotAllowedError,
     PersonKeyError,
@@ -49,6 +50,8 @@ from swarmnode.errors import (
     TaskUnknownError,
     TaskUnreachableError,
     TokenUnknownError,
+    TreeChangedError,
+    TreeRefusedError,
 )
 
 STARTING: Final = Problem(
@@ -86,6 +89,9 @@ PROBLEMS: Final[dict[type[Exception], tuple[int, str, str]]] = {
     LimitNotEnforceableError: (422, "limit_not_enforceable", "a limit cannot be enforced"),
     EnvironmentUnknownError: (422, "environment_unknown", "no such environment"),
     ObjectDegradedError: (503, "object_degraded", "too few shards can be had now"),
+    FolderStaleError: (409, "folder_stale", "the folder has to be asked about again"),
+    TreeRefusedError: (400, "bad_folder", "not a folder that can be kept"),
+    TreeChangedError: (409, "folder_changed", "a file changed while it was read"),
     PoolUnknownError: (503, "pool_unknown", "this node has just started"),
     TooFewPeersError: (503, "too_few_peers", "the pool is too small for that"),
     StoreFullError: (507, "store_full", "no room left"),

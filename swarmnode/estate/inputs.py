@@ -4,6 +4,7 @@ from msgspec.structs import replace
 
 from storage.facade import Mark, ObjectKind, Objects
 from storage.manifests.capability import parse_cap, text_of_cap
+from swarmnode.packs.reading import read
 from swarmnode.tasks.spec import TaskSpec
 
 
@@ -15,7 +16,7 @@ async def with_own_inputs(objects: Objects, spec: TaskSpec, person: str) -> Task
     copies = []
     for name, cap in spec.inputs:
         mark = Mark(ObjectKind.INPUT, person=person)
-        pieces = objects.get(parse_cap(cap))
+        pieces = read(objects, parse_cap(cap))
         receipt = await objects.put(pieces, name=f"input/{name}", mark=mark)
         copies.append((name, text_of_cap(receipt.cap)))
     return replace(spec, inputs=tuple(copies))

@@ -28,6 +28,7 @@ from swarmnode.memory.kept import forget_all_but, task_of
 from swarmnode.memory.sealed import StateSeal
 from swarmnode.memory.state import CtxState, StateConflictError, StateUnknownError
 from swarmnode.memory.told import CheckpointRefusedError, told_of
+from swarmnode.packs.reading import read
 from swarmnode.tasks.checkpoint import CheckpointRecord, WatchSpec, resumed_files
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tree.names import parts_in
@@ -77,7 +78,7 @@ class MemoryService:
         ExecutorUnavailableError (no room).
         """
         for file in resumed_files(checkpoint):
-            chunks = self._objects.get(parse_cap(file.cap))
+            chunks = read(self._objects, parse_cap(file.cap))
             if file.tree:
                 await self._executor.unpack(job, parts_in(file.name), chunks)
             else:

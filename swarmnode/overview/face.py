@@ -47,6 +47,12 @@ class LocalFace(msgspec.Struct, frozen=True):
         return self.storage.names
 
     @property
+    def taken_over_ms(self) -> int:
+        """What was put before may be another machine's; 0: all that is here is ours."""
+        own = self.reader.recovering.own
+        return 0 if own is None else own.taken_ms
+
+    @property
     def pause_grace_s(self) -> float:
         """Notice that tasks get when the owner does not say how much."""
         return self.config.timers.pause_grace_s

@@ -112,10 +112,15 @@ def _objects_without(
     gone = {task.task for task in tasks}
     inputs = {address for task in tasks for address in inputs_of(task)}
     inputs -= {address for task in ours for address in inputs_of(task)}
+    kept = []
     for address, raw in keyring.dump():
         row = keyring.get(Address(address))
         is_input = row is not None and row.kind == ObjectKind.INPUT and address in inputs
-        if row is None or not (is_input or row.task in gone):
+        if row is not None and not (is_input or row.task in gone):
+            kept.append((address, row, raw))
+    needed = {pack for _, row, _ in kept for pack in row.needs}
+    for address, row, raw in kept:
+        if row.kind != ObjectKind.PACK or address in needed:
             yield address, raw
 
 

@@ -84,6 +84,11 @@ class Return:
         return None if is_old or trio.current_time() >= self._told_until_s else taken
 
     @property
+    def taken_ms(self) -> int:
+        """When this machine was taken over; 0: it was not."""
+        return 0 if self._taken is None else self._taken.at_ms
+
+    @property
     def taken_over_ms(self) -> int:
         """What was here before this may be the taker's; 0: all that is here is ours."""
         return 0 if self._taken is None or self._is_over else self._taken.at_ms

@@ -133,6 +133,11 @@ class RecoveryService:
         return self._return.told(self._things.wall_ms())
 
     @property
+    def taken_ms(self) -> int:
+        """When another machine took this one over, as far as is known; 0: none did."""
+        return self._return.taken_ms
+
+    @property
     def is_behind(self) -> bool:
         """Whether the pool lacks something that this machine knows."""
         return self._news.is_set() or self._is_copying

@@ -143,6 +143,18 @@ def read_pages(head: TreeHead, data: bytes) -> TreeIndex:
     return index
 
 
+def read_index(data: bytes) -> TreeIndex:
+    """What `write_index` wrote, and nothing behind it. Raises TreeRefusedError."""
+    start = len(MAGIC) + LENGTH_BYTES
+    pages = start + int.from_bytes(data[len(MAGIC) : start])
+    if not data.startswith(MAGIC) or pages - start > HEAD_BYTES_MAX:
+        raise TreeRefusedError("these bytes are not a folder")
+    head = read_head(data[start:pages])
+    if len(data) != pages + head.index_bytes:
+        raise TreeRefusedError("the index of the tree is not as long as its head says")
+    return read_pages(head, data[pages:])
+
+
 def _entries_in(head: TreeHead, data: bytes) -> list[TreeEntry]:
     """Those of all pages; of more than the head says no more than prove it."""
     entries: list[TreeEntry] = []

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
+from blake3 import blake3
+
 from swarmnode.errors import TreeChangedError, TreeRefusedError
 from swarmnode.limits import FILE_CHUNK_BYTES
 from swarmnode.tree.format import RIGHTS, EntryKind, TreeEntry, shown, write_index
@@ -36,6 +38,22 @@ def packed(
     files = [name for name, entry in pairs if entry.kind is EntryKind.FILE and entry.size]
     with _Opener(root) as opener:
         yield from _gather(files, opener.open, may_grow=may_grow)
+
+
+def contents_of(root: str | int, files: Sequence[Found]) -> Iterator[bytes]:
+    """What is in these files, one after another. Raises TreeChangedError and OSError."""
+    with _Opener(root) as opener:
+        yield from _gather(files, opener.open)
+
+
+def hashes_of(root: str | int, files: Sequence[Found]) -> Iterator[bytes]:
+    """BLAKE3 of each of these files. Raises TreeChangedError and OSError."""
+    with _Opener(root) as opener:
+        for file in files:
+            hashed = blake3()
+            for piece in _contents(file, opener.open(file), may_grow=False):
+                hashed.update(piece)
+            yield hashed.digest()
 
 
 def gathered(files: Mapping[Parts, Path]) -> Iterator[bytes]:

@@ -4,7 +4,8 @@ One Pool is the world; every node has its own MemoryObjects on it and all see th
 """
 
 import hashlib
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import trio
 from blake3 import blake3
@@ -29,10 +30,12 @@ from storage.facade import (
     ObjectEntry,
     ObjectStat,
     OwnedNames,
+    PackHold,
     PutReceipt,
     ReadCap,
     Trust,
     Unfinished,
+    Whole,
 )
 from storage.ids import Address, ObjectKey
 from storage.records.names.messages import NameGrant
@@ -55,6 +58,16 @@ class Pool:
             raise TooFewPeersError(1, 3, "wait for machines to come back")
 
 
+class _Held:
+    def __init__(self, entries: Mapping[Address, ObjectEntry]) -> None:
+        self._entries = entries
+
+    def take(self, address: Address, *, after_ms: int = -1) -> bool:
+        """Whether it is here."""
+        entry = self._entries.get(address)
+        return entry is not None and entry.put_ms > after_ms
+
+
 class MemoryObjects:
     """Satisfies storage.facade.Objects. Equal bytes put twice are two objects, as with keys."""
 
@@ -75,24 +88,38 @@ class MemoryObjects:
         durability: Durability = Durability.DURABLE,
         mark: Mark = PLAIN,
         trust: Trust | None = None,
+        whole: Whole | None = None,
     ) -> PutReceipt:
         """Keep the whole stream."""
         data = b"".join([piece async for piece in source])
         await trio.sleep(self._pool.seconds_per_put)
         self._pool.check()
-        return self._keep(data, name, mark, trust)
+        return self._keep(data, name, mark, trust, whole)
 
-    def _keep(self, data: bytes, name: str, mark: Mark, trust: Trust | None) -> PutReceipt:
+    def _keep(
+        self,
+        data: bytes,
+        name: str,
+        mark: Mark,
+        trust: Trust | None,
+        whole: Whole | None = None,
+    ) -> PutReceipt:
+        whole = whole or Whole(blake3(data).digest())
         self._count += 1
         address = Address(hashlib.sha256(f"{self._me}/{self._count}".encode() + data).digest())
         cap = ReadCap(address, ObjectKey(hashlib.sha256(b"key" + address).digest()))
         self._pool.objects[address] = data
         book = self._entries if trust is None else self._entrusted
-        digest = blake3(data).digest()
         book[address] = ObjectEntry(
-            cap, name, len(data), self._wall_ms(), mark, 0, digest, len(data)
-        )
+            cap, name, whole.size or len(data), self._wall_ms(), mark, 0, whole.digest, len(data),
+            needs=whole.needs,
+        )  # fmt: skip
         return PutReceipt(cap, len(data), 1, 1, (self._me,), "any 1 machine", False, 0.0)
+
+    @contextmanager
+    def holding(self) -> Iterator[PackHold]:
+        """Nothing goes by itself here; packs that nothing needs stay until they are forgotten."""
+        yield _Held(self._entries)
 
     async def get(
         self, cap: ReadCap, *, start: int = 0, length: int | None = None

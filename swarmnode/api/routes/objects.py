@@ -32,12 +32,13 @@ from swarmnode.api.views.objects import (
     receipt_json,
     survivals,
 )
-from swarmnode.errors import PersonLockedError
+from swarmnode.errors import OutputUnsafeError, PersonLockedError
 from swarmnode.limits import OBJECT_NAME_CHARS_MAX
+from swarmnode.packs.reading import read
 from swarmnode.people.seals import HINT
 
-_HIDDEN = (ObjectKind.KEYRING, ObjectKind.LOG)
-"""What a node keeps for itself: `task logs` shows logs."""
+_HIDDEN = (ObjectKind.KEYRING, ObjectKind.LOG, ObjectKind.PACK)
+"""What a node keeps for itself: `task logs` shows logs, and packs are parts of folders."""
 
 log = logging.getLogger("swarm")
 
@@ -65,7 +66,7 @@ class ObjectRoutes:
 
         An input ends with the tasks that use it.
         """
-        durability, kind, name = _how_to_keep(request)
+        durability, kind, name = how_to_keep(request)
         mark = Mark(kind, person=asker_of(request).person)
         async with aclosing(request.stream()) as body:
             receipt = await self._node.objects.put(
@@ -146,7 +147,7 @@ class ObjectRoutes:
             ) from error
 
     def _chunks(self, cap: ReadCap, wanted: ReadRequest) -> AsyncIterator[bytes]:
-        return self._node.objects.get(cap, start=wanted.start, length=wanted.length)
+        return read(self._node.objects, cap, start=wanted.start, length=wanted.length)
 
     async def stat(self, request: Request) -> Response:
         """Where the shards are and what the object survives now."""
@@ -166,7 +167,8 @@ class ObjectRoutes:
         if flag(request, "as_lab"):
             return _removed(await self._node.remove_as_lab(address, lab_reason(request)))
         await self._node.estate.settled()
-        if any(entry.cap.address == address for entry in self._entries(request)):
+        ours = (entry for entry in self._entries(request) if entry.mark.kind != ObjectKind.PACK)
+        if any(entry.cap.address == address for entry in ours):
             gone = await self._node.objects.forget(address)
         else:
             gone = await self._put_elsewhere(request, address)
@@ -188,7 +190,7 @@ class ObjectRoutes:
         raise AssertionError
 
 
-def _how_to_keep(request: Request) -> tuple[Durability, str, str]:
+def how_to_keep(request: Request) -> tuple[Durability, str, str]:
     """Durability, kind and name that the query asks for. Raises ValidationError."""
     asked = request.query_params.get("durability", Durability.DURABLE.value)
     if asked not in tuple(Durability):
@@ -208,7 +210,7 @@ async def _from_first(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncI
         try:
             async for chunk in rest:
                 yield chunk
-        except StorageError as exc:  # removed meanwhile, or its holders are gone
+        except (StorageError, OutputUnsafeError) as exc:  # removed, its holders gone, or no folder
             log.warning("an object could not be read to its end: %s", exc)
             raise CutShort from exc
 

@@ -9,6 +9,7 @@ from swarmnode.api.events import EventHub
 from swarmnode.api.face import NodeFace
 from swarmnode.api.openapi import OpenApiRoutes
 from swarmnode.api.routes.events import EventRoutes
+from swarmnode.api.routes.folders import FolderRoutes
 from swarmnode.api.routes.node import NodeRoutes
 from swarmnode.api.routes.objects import ObjectRoutes
 from swarmnode.api.routes.people import PeopleRoutes
@@ -39,6 +40,7 @@ def all_routes(node: NodeFace, hub: EventHub, tokens: TokenBook = NO_TOKENS) -> 
         *NodeRoutes(node).routes(),
         *MetricsRoutes(node).routes(),
         *ObjectRoutes(node).routes(),
+        *FolderRoutes(node).routes(),
         *TaskRoutes(node).routes(),
         *SecretRoutes(node).routes(),
         *EventRoutes(hub).routes(),

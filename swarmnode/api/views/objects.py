@@ -7,7 +7,7 @@ from typing import Final
 import trio
 
 from storage.errors import ObjectUnknownError
-from storage.facade import ObjectEntry, Objects, ObjectStat, PutReceipt, Unfinished
+from storage.facade import ObjectEntry, ObjectKind, Objects, ObjectStat, PutReceipt, Unfinished
 from storage.ids import Address
 from storage.manifests.capability import parse_address, parse_cap, text_of_address, text_of_cap
 from swarmnode.api.schema.node import CostLine, ObjectDetail, ObjectLine, PutReply, ShardLine
@@ -105,13 +105,24 @@ async def survivals(objects: Objects, addresses: Sequence[Address]) -> dict[Addr
     return lasting
 
 
+def _stored_in(packs: dict[Address, ObjectEntry], needs: Sequence[Address]) -> int:
+    """Of those that nobody was charged for yet: the oldest folder that needs a pack has it."""
+    return sum(pack.stored for need in needs if (pack := packs.pop(need, None)) is not None)
+
+
 def costs_of(entries: Sequence[ObjectEntry], puts: Sequence[Unfinished]) -> list[CostLine]:
-    """One line for each task and kind, the dearest first."""
+    """One line for each task and kind, the dearest first.
+
+    A pack counts once, with the oldest folder that needs it; of none: its folder is under way.
+    """
     sums: dict[tuple[str, str], list[int]] = {}
-    told = [
-        (entry.mark.task, entry.mark.kind, entry.size, entry.stored or entry.size)
-        for entry in entries
-    ]
+    packs = {entry.cap.address: entry for entry in entries if entry.mark.kind == ObjectKind.PACK}
+    told = list[tuple[str, str, int, int]]()
+    for entry in entries:
+        if entry.mark.kind != ObjectKind.PACK:
+            stored = (entry.stored or entry.size) + _stored_in(packs, entry.needs)
+            told.append((entry.mark.task, entry.mark.kind, entry.size, stored))
+    told += [("", "unfinished", pack.size, pack.stored) for pack in packs.values()]
     told += [(put.mark.task, "unfinished", put.size, put.size) for put in puts]
     for task, kind, size, stored in told:
         total = sums.setdefault((task, kind), [0, 0, 0])

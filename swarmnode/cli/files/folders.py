@@ -9,8 +9,6 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,16 +70,9 @@ def base_name(path: Path) -> str:
 
 @contextmanager
 def source(path: Path) -> Iterator[Source]:
-    """What goes up for a path: a file's bytes, a folder's tree, or stdin for `-`.
-
-    A program's right to run is kept: such a file goes up as a tree of its own. Raises CliError.
-    """
+    """What goes up for a path that is no tree: a file's bytes, stdin for `-`. Raises CliError."""
     if str(path) == "-":
         yield standard_input()
-        return
-    if is_tree(path):
-        tree = packed(path)
-        yield Pieces(tree.pieces, tree.size)
         return
     try:
         file = path.open("rb")
@@ -91,47 +82,12 @@ def source(path: Path) -> Iterator[Source]:
         yield Steady(file, path, shown(path))
 
 
-@dataclass(frozen=True, slots=True)
-class Packed:
-    """A folder, or a file with its rights, ready to go up."""
-
-    pieces: Iterator[bytes]
-    names: int
-    size: int
-
-
-def _check_whole(looked: "Scan", path: Path) -> None:
+def check_whole(looked: "Scan", path: Path) -> None:
+    """Raises CliError for what no tree can hold."""
     if looked.left_out:
         more = f" and {len(looked.left_out) - 1} more" if len(looked.left_out) > 1 else ""
         remedy = "only files, folders and links can be kept: take it out of there"
         raise exits.CliError(f"{shown(path)}: {looked.left_out[0]}{more}: {remedy}", exits.USAGE)
-
-
-def packed(path: Path) -> Packed:
-    """The tree of a folder or file. Raises CliError before anything was sent."""
-    from swarmnode.errors import OutputUnsafeError
-    from swarmnode.tree.format import EntryKind
-    from swarmnode.tree.pack import packed as pack
-    from swarmnode.tree.scan import entries_of, inside_of, scan
-
-    real = path.resolve()
-    is_folder = real.is_dir()
-    root = str(real if is_folder else real.parent)
-    base = () if is_folder else (os.fsencode(real.name),)
-    try:
-        looked = scan(root, base)
-        _check_whole(looked, path)
-        names = (os.fsencode(real), os.fsencode(path.absolute()))
-        entries = entries_of(looked.found, base, inside=inside_of(*names))
-        pieces = pack(root, looked.found, entries)
-        first = next(pieces)
-    except OutputUnsafeError as error:
-        raise exits.CliError(f"{shown(path)}: {error}", exits.USAGE) from error
-    except OSError as error:
-        raise cannot_read(path, error) from error
-    size = sum(name.size for name in looked.found)
-    files = sum(name.kind is not EntryKind.FOLDER for name in looked.found)
-    return Packed(local(chain((first,), pieces), f"{shown(path)}: "), files, size)
 
 
 def local(pieces: Iterator[bytes], where: str = "") -> Iterator[bytes]:

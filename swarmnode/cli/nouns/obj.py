@@ -8,11 +8,12 @@ from pathlib import Path
 import click
 
 from swarmnode.cli import exits
-from swarmnode.cli.client import Client, Document
+from swarmnode.cli.client import Client, Document, Source
 from swarmnode.cli.each import each
 from swarmnode.cli.files import folders
 from swarmnode.cli.files.local import ChangedError, check_target, write_out, write_whole
-from swarmnode.cli.files.progress import Progress
+from swarmnode.cli.files.progress import Counted, Progress
+from swarmnode.cli.files.upload import looked_at, put_folder
 from swarmnode.cli.groups import NearestGroup
 from swarmnode.cli.machines import Machines
 from swarmnode.cli.output import complain, emit, emit_rows, or_said, output_option, stamp
@@ -59,9 +60,9 @@ def put(file: Path, name: str, durability: str, fmt: str) -> None:
     has the capability can read the object; without it nobody can.
     """
     shown = name or ("" if str(file) == "-" else folders.base_name(file))
-    path = f"/api/v1/objects?name={shown and in_path(shown)}&durability={durability}"
+    query = f"name={shown and in_path(shown)}&durability={durability}"
     with node() as client:
-        receipt = _upload(client, path, file, fmt)
+        receipt = _upload(client, query, file, fmt)
     with or_said("it is stored all the same: its capability stands in swarmnode obj ls"):
         if fmt != "table":
             emit(receipt, fmt)
@@ -123,8 +124,11 @@ def _write(chunks: Iterator[bytes], file: Path | None, *, raw: bool) -> tuple[in
     return 0, write_whole(chunks, file, folders.shown(file))
 
 
-def _upload(client: Client, path: str, file: Path, fmt: str) -> Document:
+def _upload(client: Client, query: str, file: Path, fmt: str) -> Document:
     """Send a file, folder or `-`; what changed while it was read is read again. The receipt."""
+    if str(file) != "-" and folders.is_tree(file):
+        return _upload_folder(client, query, file, fmt)
+    path = f"/api/v1/objects?{query}"
     for left in reversed(range(PUT_TRIES_MAX)):
         with folders.source(file) as source:
             progress = Progress("put", getattr(source, "size", None), fmt=fmt)
@@ -144,6 +148,26 @@ def _upload(client: Client, path: str, file: Path, fmt: str) -> Document:
             finally:
                 progress.end()
     raise AssertionError
+
+
+def _upload_folder(client: Client, query: str, path: Path, fmt: str) -> Document:
+    """Send what is new of a folder. The receipt."""
+    sent: list[tuple[Progress, Counted]] = []
+
+    def counted(source: Source) -> Counted:
+        progress = Progress("put", getattr(source, "size", None), fmt=fmt)
+        sent.append((progress, progress.reading(source)))
+        return sent[-1][1]
+
+    try:
+        return put_folder(client, looked_at(path), query, is_shared=False, counted=counted)
+    except KeyboardInterrupt:
+        if sent and sent[-1][1].is_at_end:
+            click.echo(_UNKNOWN, err=True)
+        raise
+    finally:
+        for progress, _ in sent:
+            progress.end()
 
 
 @obj.command("cat")

@@ -132,7 +132,7 @@ def _store(
     client: Client, spec: Document, sending: Sending, wanted: list[Input], *, is_kept: bool
 ) -> None:
     """The project and what goes along besides: into the pool, and into the spec."""
-    folder = task_inputs.put(client, sending.name, sending.source, is_kept)
+    folder = task_inputs.put_folder(client, sending.name, sending.folder(), is_kept)
     whole = [*wanted, Input(task_inputs.WORK_FOLDER, cap=folder)]
     stored = task_inputs.upload(whole, client, is_kept=is_kept)
     spec["inputs"] = {**(spec.get("inputs") or {}), **stored}

@@ -6,7 +6,7 @@ Each result is brought whole into `.swarm/` first; swarmnode.project.placing mov
 import fcntl
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +17,7 @@ from swarmnode.cli.client import ApiError, Client, Document, NodeUnreachableErro
 from swarmnode.cli.files import folders
 from swarmnode.cli.files.local import cannot_write
 from swarmnode.cli.output import complain, printable
+from swarmnode.cli.project.own import OWN_FOLDER, make_own, own_folder
 from swarmnode.cli.task import follow as task_follow
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from swarmnode.tree.names import Parts
     from swarmnode.tree.scan import Found
 
-OWN_FOLDER: Final = ".swarm"
-"""Ours in a project: never sent, and ignored by git."""
 _BROUGHT: Final = "brought.json"
 _TASK_CHARS: Final = 8
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -44,10 +43,7 @@ class Bringer:
         files = (name for name in sent if name.kind is not EntryKind.FOLDER)
         self._sent = {name.parts: _mark_of(name) for name in files}
         try:
-            self._own.mkdir(exist_ok=True)
-            with self._opened() as own, suppress(FileExistsError):
-                os.close(os.open(".gitignore", _NEW, 0o666, dir_fd=own))
-                (self._own / ".gitignore").write_text("*\n")
+            make_own(root)
         except OSError as error:
             raise cannot_write(folders.shown(self._own), error) from error
 
@@ -56,7 +52,7 @@ class Bringer:
         from swarmnode.errors import OutputUnsafeError
 
         try:
-            with self._opened() as own, _alone(own):
+            with own_folder(self._root) as own, _alone(own):
                 return self._bring_all(client, detail)
         except OSError as error:
             words = error.strerror or str(error)
@@ -67,15 +63,6 @@ class Bringer:
             raise
         complain(f"{folders.shown(self._root)}: {words}: {_again(detail)}")
         return exits.ERROR
-
-    @contextmanager
-    def _opened(self) -> Iterator[int]:
-        """Our folder itself, and not what a link of that name leads to."""
-        own = os.open(self._own, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            yield own
-        finally:
-            os.close(own)
 
     def _bring_all(self, client: Client, detail: Document) -> int:
         """One output after another: of one that did not come whole nothing is placed."""
@@ -129,7 +116,10 @@ class Bringer:
         from swarmnode.tree.names import parts_in
 
         try:
-            with self._opened() as own, open(os.open(_BROUGHT, _READ, dir_fd=own), "rb") as file:
+            with (
+                own_folder(self._root) as own,
+                open(os.open(_BROUGHT, _READ, dir_fd=own), "rb") as file,
+            ):
                 rows = msgspec.json.decode(file.read(), type=dict[str, FileMark])
             return {parts_in(name): mark for name, mark in rows.items()}
         except (FileNotFoundError, msgspec.DecodeError, ValueError):
@@ -142,7 +132,7 @@ class Bringer:
         kept = {parts: mark for parts, mark in marks.items() if self._is_here(parts)}
         rows = {text_of(joined(parts)): mark for parts, mark in kept.items()}
         part = f"{_BROUGHT}.part{os.getpid()}"
-        with self._opened() as own:
+        with own_folder(self._root) as own:
             with open(os.open(part, _NEW, 0o666, dir_fd=own), "wb") as file:
                 file.write(msgspec.json.encode(rows))
             os.rename(part, _BROUGHT, src_dir_fd=own, dst_dir_fd=own)

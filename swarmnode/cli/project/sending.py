@@ -1,17 +1,16 @@
 """What goes along with a task: the project's folder as one object, stored once."""
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from swarmnode.cli import exits
-from swarmnode.cli.client import Source
 from swarmnode.cli.files import folders
+from swarmnode.cli.files.upload import LocalFolder
 from swarmnode.cli.output import printable
+from swarmnode.cli.project.own import reader_in
 from swarmnode.cli.project.places import name_of
 from swarmnode.cli.talk import human_bytes
 
@@ -46,22 +45,21 @@ class Sending:
     is_project: bool
     choice: "Chosen"
 
-    @contextmanager
-    def source(self) -> Iterator[Source]:
-        """Its bytes. Raises CliError before the first of them, and when something changes."""
+    def folder(self) -> LocalFolder:
+        """All of it, ready to go up; files that have not changed are not read. Raises CliError."""
         from swarmnode.errors import OutputUnsafeError
-        from swarmnode.tree.pack import packed
+        from swarmnode.tree.format import check
         from swarmnode.tree.scan import entries_of
 
         where = folders.shown(self.root)
         try:
             entries = entries_of(self.choice.found, (), inside=self._inside())
-            pieces = packed(str(self.root), self.choice.found, entries)
-            first = next(pieces)
+            check(entries)
         except OutputUnsafeError as error:
             raise exits.CliError(f"{where}: {error} (.swarmignore leaves it out)", 2) from error
-        whole = chain((first,), pieces)
-        yield folders.Pieces(folders.local(whole, f"{where}: "), self.choice.size_bytes)
+        return LocalFolder(
+            str(self.root), self.choice.found, entries, f"{where}: ", reader_in(self.root)
+        )
 
     def _inside(self) -> "Callable[[bytes], bytes]":
         """Absolute links into the project, by its own name or that under which we came here."""

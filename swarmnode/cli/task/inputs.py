@@ -14,8 +14,9 @@ from typing import Final
 from urllib.parse import quote
 
 from swarmnode.cli import exits
-from swarmnode.cli.client import CHUNK_BYTES, ApiError, Client, Document, Source
+from swarmnode.cli.client import CHUNK_BYTES, Client, Document, Source
 from swarmnode.cli.files import folders
+from swarmnode.cli.files import upload as upload_files
 from swarmnode.limits import OBJECT_NAME_CHARS_MAX
 
 TOGETHER_MIN: Final = 33
@@ -121,8 +122,10 @@ def check(spec: Document, inputs: Sequence[Input]) -> None:
     except SpecError as error:
         raise exits.CliError(f"the task spec is wrong: {error}", exits.USAGE) from error
     for wanted in inputs:
-        if not wanted.cap:
-            with folders.source(wanted.path):  # all of it was looked at, and can be kept
+        if not wanted.cap and folders.is_tree(wanted.path):
+            upload_files.looked_at(wanted.path)  # all of it can be kept
+        elif not wanted.cap:
+            with folders.source(wanted.path):
                 pass
 
 
@@ -144,13 +147,24 @@ def upload(inputs: Sequence[Input], client: Client, *, is_kept: bool = False) ->
     caps = {wanted.place: wanted.cap for wanted in single if wanted.cap}
     for wanted in single:
         if not wanted.cap and wanted is not _BUNDLE:
-            caps[wanted.place] = put(
-                client, wanted.place, partial(folders.source, wanted.path), is_kept
-            )
+            caps[wanted.place] = _put(client, wanted, is_kept)
     if together:
         bundle = partial(_bundled, {wanted.place: wanted.path for wanted in together})
         caps[WORK_FOLDER] = put(client, "inputs", bundle, is_kept)
     return caps
+
+
+def _put(client: Client, wanted: Input, is_kept: bool) -> str:
+    if folders.is_tree(wanted.path):
+        return put_folder(client, wanted.place, upload_files.looked_at(wanted.path), is_kept)
+    return put(client, wanted.place, partial(folders.source, wanted.path), is_kept)
+
+
+def put_folder(client: Client, name: str, folder: "upload_files.LocalFolder", is_kept: bool) -> str:
+    """The capability of a folder that is stored already, or is now."""
+    query = _query(name, is_kept)
+    receipt = upload_files.put_folder(client, folder, query, is_shared=not is_kept)
+    return str(receipt["cap"])
 
 
 def put(
@@ -164,10 +178,14 @@ def put(
         with opened() as source:
             if known := _known(client, source):
                 return known
-    kind = "" if is_kept else "&kind=input"
-    shown = quote(name[-OBJECT_NAME_CHARS_MAX:])  # the end of a place tells most
     with opened() as source:
-        return str(client.upload(f"/api/v1/objects?name={shown}{kind}", source)["cap"])
+        path = f"/api/v1/objects?{_query(name, is_kept)}"
+        return str(client.upload(path, source)["cap"])
+
+
+def _query(name: str, is_kept: bool) -> str:
+    shown = quote(name[-OBJECT_NAME_CHARS_MAX:])  # the end of a place tells most
+    return f"name={shown}" + ("" if is_kept else "&kind=input")
 
 
 def _known(client: Client, source: Source) -> str:
@@ -177,13 +195,7 @@ def _known(client: Client, source: Source) -> str:
     hashed = blake3()
     while piece := source.read(CHUNK_BYTES):
         hashed.update(piece)
-    try:
-        entry = client.call("POST", "/api/v1/objects/same", {"digest": hashed.hexdigest()})
-    except ApiError as error:
-        if error.code in ("object_unknown", "no_such_path"):  # the latter: an older node
-            return ""
-        raise
-    return str(entry["cap"])
+    return upload_files.known(client, hashed.digest())
 
 
 @contextmanager

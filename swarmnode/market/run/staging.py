@@ -19,6 +19,7 @@ from swarmnode.errors import ExecutorUnavailableError, OutputUnsafeError
 from swarmnode.executor.port import Executor, JobId
 from swarmnode.limits import REASON_CHARS_MAX
 from swarmnode.market.run.net import JobNet
+from swarmnode.packs.reading import read
 from swarmnode.tasks.checkpoint import CheckpointRecord
 from swarmnode.tasks.records import UNREADABLE, JobRecord, Outcome
 from swarmnode.tree.names import parts_in
@@ -70,7 +71,7 @@ async def stage(
 async def _put_input(
     executor: Executor, objects: Objects, net: JobNet, job: JobId, name: str, cap: ReadCap
 ) -> None:
-    is_tree, chunks = await told_apart(net.down(objects.get(cap)))
+    is_tree, chunks = await told_apart(net.down(read(objects, cap)))
     if is_tree:
         await executor.unpack(job, parts_in(name), chunks)
     else:

@@ -6,7 +6,7 @@ import trio
 
 from p2p.ids import PeerId
 from storage.engine.memory_tables import MemoryTables
-from storage.facade import PLAIN, Mark, PutReceipt, ReadCap, Trust
+from storage.facade import PLAIN, Mark, PutReceipt, ReadCap, Trust, Whole
 from storage.manifests.capability import text_of_cap
 from swarmnode.estate.log_bundle import unpack_log
 from swarmnode.estate.logs import LogKeeper
@@ -37,10 +37,12 @@ class Faulty(MemoryObjects):
         self.faults += 1
         raise IndexError("nobody foresaw that")
 
-    def _keep(self, data: bytes, name: str, mark: Mark, trust: Trust | None) -> PutReceipt:
+    def _keep(
+        self, data: bytes, name: str, mark: Mark, trust: Trust | None, whole: Whole | None = None
+    ) -> PutReceipt:
         if mark is not PLAIN and unpack_log(data, BAD) is not None:
             self._fault()
-        return super()._keep(data, name, mark, trust)
+        return super()._keep(data, name, mark, trust, whole)
 
     async def adopt(self, cap: ReadCap, name: str, mark: Mark) -> bool:
         if mark.task == BAD:

@@ -1,0 +1,72 @@
+"""What we keep in a project: what its tasks brought, and what is in its files."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from swarmnode.cli.files.upload import Reader
+
+if TYPE_CHECKING:
+    from swarmnode.tree.scan import Found
+
+OWN_FOLDER: Final = ".swarm"
+"""Ours in a project: never sent, and ignored by git."""
+SEEN_MIN: Final = 64
+"""Fewer files are read in no time: nothing is left in their folder for that."""
+_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def make_own(root: Path) -> None:
+    """Have our folder in a project. Raises OSError."""
+    (root / OWN_FOLDER).mkdir(exist_ok=True)
+    with own_folder(root) as own, suppress(FileExistsError):
+        os.close(os.open(".gitignore", _NEW, 0o666, dir_fd=own))
+        (root / OWN_FOLDER / ".gitignore").write_text("*\n")
+
+
+@contextmanager
+def own_folder(root: Path) -> Iterator[int]:
+    """Our folder itself, and not what a link of that name leads to. Raises OSError."""
+    own = os.open(root / OWN_FOLDER, _FOLDER)
+    try:
+        yield own
+    finally:
+        os.close(own)
+
+
+def reader_in(root: Path) -> Reader:
+    """Reads files of a project; what was read before and has not changed is known."""
+
+    def hashes(at: str, files: "Sequence[Found]", /) -> Iterator[bytes]:
+        from swarmnode.tree.pack import hashes_of
+
+        if len(files) < SEEN_MIN:
+            yield from hashes_of(at, files)
+            return
+        with ExitStack() as stack:
+            try:
+                make_own(root)
+                own = stack.enter_context(own_folder(root))
+            except OSError:  # a folder that is only to be read: all of it is read each time
+                yield from hashes_of(at, files)
+            else:
+                yield from _known_or_read(own, at, files)
+
+    return hashes
+
+
+def _known_or_read(own: int, root: str, files: "Sequence[Found]") -> Iterator[bytes]:
+    from swarmnode.project.seen import SeenFiles, now_ns
+    from swarmnode.tree.pack import hashes_of
+
+    seen, began_ns = SeenFiles(own), now_ns()
+    known = [seen.hash_of(file) for file in files]
+    unread = [file for file, content in zip(files, known, strict=True) if content is None]
+    read = hashes_of(root, unread)
+    hashes = [content or next(read) for content in known]
+    with suppress(OSError):  # a full disk: the next time all of it is read again
+        seen.write(files, hashes, began_ns)
+    yield from hashes

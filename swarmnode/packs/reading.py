@@ -1,0 +1,222 @@
+"""Any object as whoever put it meant it: of a folder's index comes the tree that it stands for."""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Final
+
+import msgspec
+import trio
+from blake3 import blake3
+
+from storage.facade import Objects, ReadCap
+from storage.limits import SEGMENT_BYTES
+from swarmnode.errors import TreeRefusedError
+from swarmnode.limits import FILE_CHUNK_BYTES
+from swarmnode.tree.folder import (
+    FOLDER_MAGIC,
+    FileContent,
+    FolderIndex,
+    Pack,
+    folder_bytes,
+    read_folder,
+)
+from swarmnode.tree.format import shown, write_index
+
+STRAIGHT_BYTES: Final = 1024 * 1024
+"""Of contents that lie one after another: so much is read straight, several segments ahead."""
+WORTH_WHOLE: Final = 4
+"""A segment of which more than this part is needed is read once, whole, and held."""
+SEGMENTS_HELD: Final = 4
+"""32 MiB: packs are read from their begin to their end, and the small ones are one segment."""
+
+
+async def read(
+    objects: Objects, cap: ReadCap, *, start: int = 0, length: int | None = None
+) -> AsyncIterator[bytes]:
+    """The bytes from `start` on, at most `length`, in order. Raises as Objects.get, and
+    TreeRefusedError for an index or pack that is not what it should be."""
+    if start == 0 and length is None:
+        async for piece in _whole(objects, cap):
+            yield piece
+        return
+    begin = [piece async for piece in objects.get(cap, length=len(FOLDER_MAGIC))]
+    if b"".join(begin) != FOLDER_MAGIC:
+        async for piece in objects.get(cap, start=start, length=length):
+            yield piece
+        return
+    end = None if length is None else start + length
+    async for piece in _between(_whole(objects, cap), start, end):
+        yield piece
+
+
+async def _between(
+    pieces: AsyncIterator[bytes], start: int, end: int | None
+) -> AsyncIterator[bytes]:
+    at = 0
+    async for piece in pieces:
+        first, last = max(start - at, 0), len(piece) if end is None else end - at
+        if piece[first:last]:
+            yield piece[first:last]
+        at += len(piece)
+        if end is not None and at >= end:
+            return
+
+
+async def _whole(objects: Objects, cap: ReadCap) -> AsyncIterator[bytes]:
+    stream = aiter(objects.get(cap))
+    held = b""
+    while len(held) < len(FOLDER_MAGIC) and (piece := await anext(stream, None)) is not None:
+        held += piece
+    if not held.startswith(FOLDER_MAGIC):
+        if held:
+            yield held
+        async for piece in stream:
+            yield piece
+        return
+    index = await _index(held, stream)
+    yield await trio.to_thread.run_sync(write_index, index.names.entries)
+    async for piece in _gathered(_contents(objects, index)):
+        yield piece
+
+
+async def index_in(objects: Objects, cap: ReadCap) -> FolderIndex:
+    """The index of a folder, whose object that is. Raises as `read`."""
+    return await _index(b"", aiter(objects.get(cap)))
+
+
+async def _index(held: bytes, stream: AsyncIterator[bytes]) -> FolderIndex:
+    """What begins so and goes on in the stream; no more of it is taken than it may be long."""
+    data = bytearray(held)
+    while (size := folder_bytes(bytes(data[:256]))) is None or len(data) < size:
+        piece = await anext(stream, None)
+        if piece is None:
+            raise TreeRefusedError("the index of the folder ends early")
+        data += piece
+    if await anext(stream, None) is not None:
+        raise TreeRefusedError("bytes follow the end of the folder's index")
+    return await trio.to_thread.run_sync(read_folder, bytes(data))
+
+
+class _Run(msgspec.Struct):
+    """Files that follow each other in the folder and in a pack."""
+
+    pack: Pack
+    number: int
+    start: int
+    end: int
+    files: list[FileContent]
+
+
+def _runs(index: FolderIndex) -> list[_Run]:
+    runs: list[_Run] = []
+    for file in index.files():
+        number, start = file.place.pack, file.place.offset
+        last = runs[-1] if runs else None
+        if last is not None and (last.number, last.end) == (number, start):
+            last.end += file.size
+            last.files.append(file)
+        else:
+            runs.append(_Run(index.packs[number], number, start, start + file.size, [file]))
+    return runs
+
+
+async def _contents(objects: Objects, index: FolderIndex) -> AsyncIterator[bytes]:
+    runs = _runs(index)
+    segments = _Segments(objects, runs)
+    for run in runs:
+        size = run.end - run.start
+        if size >= STRAIGHT_BYTES:
+            pieces = objects.get(run.pack.cap, start=run.start, length=size)
+        else:
+            pieces = segments.read(run)
+        async for piece in _checked(run.files, pieces):
+            yield piece
+
+
+async def _checked(
+    files: Sequence[FileContent], pieces: AsyncIterator[bytes]
+) -> AsyncIterator[bytes]:
+    """The same, up to the first file that is not what its hash says."""
+    rest = iter(files)
+    file = next(rest)
+    left, hashed = file.size, blake3()
+    async for piece in pieces:
+        view = memoryview(piece)
+        while view:
+            hashed.update(view[:left])
+            left, view = max(0, left - len(view)), view[left:]
+            if left:
+                break
+            if hashed.digest() != file.hash:
+                raise TreeRefusedError(f"{_named(file)} is not what the folder's index says")
+            if (following := next(rest, None)) is None:
+                break
+            file = following
+            left, hashed = file.size, blake3()
+        yield piece
+    if left:
+        raise TreeRefusedError(f"{_named(file)} is not whole in its pack")
+
+
+def _named(file: FileContent) -> str:
+    return shown(tuple(file.path.split(b"/")) if file.path else ())
+
+
+class _Segments:
+    """Segments of packs, held while they may be needed again."""
+
+    def __init__(self, objects: Objects, runs: Iterable[_Run]) -> None:
+        self._objects = objects
+        self._held: dict[tuple[int, int], bytes] = {}
+        """The newest last."""
+        self._needed: Counter[tuple[int, int]] = Counter()
+        """Bytes of each that some file needs."""
+        for run in runs:
+            for at, start, end in _pieces_of(run):
+                self._needed[run.number, at] += end - start
+
+    async def read(self, run: _Run) -> AsyncIterator[bytes]:
+        """The bytes of a run."""
+        for at, start, end in _pieces_of(run):
+            first = at * SEGMENT_BYTES
+            whole = min(SEGMENT_BYTES, run.pack.size - first)
+            if self._needed[run.number, at] * WORTH_WHOLE < whole:
+                async for piece in self._objects.get(run.pack.cap, start=start, length=end - start):
+                    yield piece
+            else:
+                segment = await self._segment(run, at, first, whole)
+                yield segment[start - first : end - first]
+
+    async def _segment(self, run: _Run, at: int, first: int, size: int) -> bytes:
+        segment = self._held.pop((run.number, at), None)
+        if segment is None:
+            pieces = self._objects.get(run.pack.cap, start=first, length=size)
+            segment = b"".join([piece async for piece in pieces])
+        self._held[run.number, at] = segment
+        if len(self._held) > SEGMENTS_HELD:
+            del self._held[next(iter(self._held))]
+        return segment
+
+
+def _pieces_of(run: _Run) -> list[tuple[int, int, int]]:
+    """Number of the segment, start and end, of each segment that a run touches."""
+    numbers = range(run.start // SEGMENT_BYTES, (run.end - 1) // SEGMENT_BYTES + 1)
+    return [
+        (at, max(run.start, at * SEGMENT_BYTES), min(run.end, (at + 1) * SEGMENT_BYTES))
+        for at in numbers
+    ]
+
+
+async def _gathered(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The same in pieces of some size: each costs whoever unpacks it a step."""
+    held = bytearray()
+    async for piece in pieces:
+        if not held and len(piece) >= FILE_CHUNK_BYTES:
+            yield piece
+            continue
+        held += piece
+        if len(held) >= FILE_CHUNK_BYTES:
+            yield bytes(held)
+            held = bytearray()
+    if held:
+        yield bytes(held)

@@ -1,0 +1,134 @@
+"""Which contents of a folder are in the pool already, and what is put of the others. Decides only.
+
+A folder refers to packs of earlier ones as long as that is worth it: packs of which it needs too
+little, and too many small ones, are left, and what it needs of them is sent again. So what packs
+hold for nobody stays bounded, without anything being fetched to be packed anew.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeAlias
+
+import msgspec
+
+from storage.ids import Address
+from storage.limits import SEGMENT_BYTES
+from swarmnode.limits import (
+    FOLDER_PACKS_MAX,
+    FOLDER_REPEATED_BYTES_MAX,
+    PACK_BYTES,
+    PACKS_DEAD_SHARE,
+    PACKS_SMALL_MAX,
+)
+from swarmnode.tree.folder import FolderIndex, FolderNames, Pack, Place
+
+Known: TypeAlias = tuple[tuple[Pack, ...], Mapping[bytes, Place]]
+"""Packs of an earlier folder, and where each content lies in them."""
+
+
+class Layout(msgspec.Struct, frozen=True):
+    """Of one folder."""
+
+    kept: Mapping[bytes, tuple[Pack, int]]
+    """Contents that are there already: pack and offset."""
+    missing: tuple[int, ...]
+    """Files whose contents have to be sent, by their number among those that have bytes."""
+
+
+def laid_out(names: FolderNames, known: Iterable[Known], is_had: Callable[[Pack], bool]) -> Layout:
+    """What has to be sent; `is_had`: whether a pack is there and may be counted on."""
+    sizes = [entry.size for entry in names.full()]
+    kept: dict[bytes, tuple[Pack, int]] = {}
+    asked: dict[Address, bool] = {}
+    wanted = dict(zip(names.hashes, sizes, strict=True))
+    for packs, places in known:
+        for content in wanted:
+            place = places.get(content)
+            if place is None or content in kept:
+                continue
+            pack = packs[place.pack]
+            if pack.cap.address not in asked:
+                asked[pack.cap.address] = is_had(pack)
+            if asked[pack.cap.address]:
+                kept[content] = pack, place.offset
+    left = _left(kept, wanted)
+    kept = {content: at for content, at in kept.items() if at[0].cap.address not in left}
+    return Layout(kept, _missing(names.hashes, sizes, kept))
+
+
+def _missing(
+    hashes: Sequence[bytes], sizes: Sequence[int], kept: Mapping[bytes, object]
+) -> tuple[int, ...]:
+    """Each content once, as long as not too much of the folder comes from too little."""
+    missing: list[int] = []
+    seen, repeated = set[bytes](), 0
+    for number, (content, size) in enumerate(zip(hashes, sizes, strict=True)):
+        is_known = content in kept
+        if content in seen and repeated + size <= FOLDER_REPEATED_BYTES_MAX:
+            repeated += size
+        elif content in seen or not is_known:
+            missing.append(number)
+        seen.add(content)
+    return tuple(missing)
+
+
+def _left(kept: Mapping[bytes, tuple[Pack, int]], sizes: Mapping[bytes, int]) -> set[Address]:
+    """Packs that are not worth being referred to any more."""
+    packs = {pack.cap.address: pack for pack, _ in kept.values()}
+    live = dict.fromkeys(packs, 0)
+    for content, (pack, _) in kept.items():
+        live[pack.cap.address] += sizes[content]
+    if len(packs) > FOLDER_PACKS_MAX // 2:
+        return set(packs)  # a new one has a quarter of the limit
+    left = _too_dead(packs, live)
+    small = sorted(
+        (pack.size, address)
+        for address, pack in packs.items()
+        if address not in left and pack.size < SEGMENT_BYTES
+    )
+    if len(small) > PACKS_SMALL_MAX:
+        left.update(address for _, address in small[: len(small) // 2])
+    return left
+
+
+def _too_dead(packs: Mapping[Address, Pack], live: Mapping[Address, int]) -> set[Address]:
+    """Those of which least is needed, until of all others enough is."""
+    held, used = sum(pack.size for pack in packs.values()), sum(live.values())
+    left = set[Address]()
+    for address in sorted(
+        packs, key=lambda address: (live[address] / packs[address].size, address)
+    ):
+        if held - used <= PACKS_DEAD_SHARE * held or len(packs) - len(left) == 0:
+            break
+        left.add(address)
+        held, used = held - packs[address].size, used - live[address]
+    return left
+
+
+def cut(sizes: Sequence[int]) -> list[range]:
+    """Which of the contents that are sent, in their order, make a pack together."""
+    pack_bytes = max(PACK_BYTES, sum(sizes) // (FOLDER_PACKS_MAX // 4))
+    cuts: list[range] = []
+    begin, held = 0, 0
+    for number, size in enumerate(sizes, 1):
+        held += size
+        if held >= pack_bytes or number == len(sizes):
+            cuts.append(range(begin, number))
+            begin, held = number, 0
+    return cuts
+
+
+def index_of(
+    names: FolderNames, layout: Layout, sent: Mapping[int, tuple[Pack, int]]
+) -> FolderIndex:
+    """The folder's index; `sent`: where each file lies that was sent."""
+    at: dict[bytes, tuple[Pack, int]] = dict(layout.kept)
+    numbers: dict[Address, int] = {}
+    packs: list[Pack] = []
+    places: list[Place] = []
+    for number, content in enumerate(names.hashes):
+        pack, offset = at[content] = sent.get(number) or at[content]
+        if pack.cap.address not in numbers:
+            numbers[pack.cap.address] = len(packs)
+            packs.append(pack)
+        places.append(Place(numbers[pack.cap.address], offset))
+    return FolderIndex(names, tuple(packs), tuple(places))
