@@ -41,7 +41,7 @@ class Needs:
         try:
             yield held
         finally:
-            self._held.subtract(held.taken)
+            self._held.subtract(list(held.taken))
             self._held += Counter()  # without those that nobody holds any more
             free_later(tuple(held.taken))
 

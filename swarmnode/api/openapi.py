@@ -102,7 +102,9 @@ ANSWERS: Final[dict[tuple[str, str], Answer]] = {
     ("POST", "/api/v1/objects"): Answer(PutReply, BYTES, ("name", "durability", "kind"), 201),
     ("GET", "/api/v1/objects"): Answer(list[ObjectLine], query=("survives",)),
     ("POST", "/api/v1/objects/same"): Answer(ObjectLine, SameRequest),
-    ("POST", "/api/v1/folders/missing"): Answer(MissingReply, BYTES, ("name",)),
+    ("POST", "/api/v1/folders/missing"): Answer(
+        MissingReply, BYTES, ("name", "durability", "kind")
+    ),
     ("POST", "/api/v1/folders"): Answer(PutReply, BYTES, ("name", "durability", "kind"), 201),
     ("GET", "/api/v1/costs"): Answer(list[CostLine]),
     ("POST", "/api/v1/objects/read"): Answer(BYTES, ReadRequest),
