@@ -1,6 +1,6 @@
 """A folder as it comes to the node that puts it.
 
-length (4 bytes, big-endian)  names       swarmnode.tree.folder, FolderNames.write
+length (4 bytes, big-endian)  names       swarmnode.tree.folder.write_names
 count  (4 bytes)              numbers     4 bytes each, ascending: which contents follow
 contents                                  in the order of the numbers
 """
@@ -30,7 +30,7 @@ class Arriving:
         self._held = memoryview(b"")
 
     async def names(self) -> bytes:
-        """See FolderNames.write."""
+        """See swarmnode.tree.folder.write_names."""
         size = int.from_bytes(await self._take(NUMBER_BYTES))
         if size > FOLDER_NAMES_BYTES_MAX:
             raise TreeRefusedError(f"the names take {size} bytes: split the folder")

@@ -55,7 +55,7 @@ class Rules:
         that is no pattern.
         """
         lines = tuple(ignore)
-        self._own = _spec_of(lines)
+        self._own = _spec_of(lines) if lines else None
         self._brings_back = any(line.startswith("!") for line in lines)
         """Something that git ignores may be wanted, in any folder."""
         self._usual = GitIgnoreSpec.from_lines(() if takes_all else USUAL)
@@ -99,6 +99,8 @@ class Rules:
 
     def _own_word(self, parts: Parts, *, is_folder: bool) -> bool | None:
         """What `.swarmignore` says of it; None: nothing."""
+        if self._own is None:
+            return None
         said = self._own.check_file(_text(parts, is_folder=is_folder)).include
         return None if said is None else not said
 

@@ -84,11 +84,6 @@ class FolderNames(msgspec.Struct, frozen=True):
         """The files that have bytes."""
         return full_files(self.entries)
 
-    def write(self) -> bytes:
-        """For `read_names`. Raises TreeRefusedError for what is no honest folder."""
-        index = write_index(self.entries)
-        return len(index).to_bytes(LENGTH_BYTES) + index + b"".join(self.hashes)
-
 
 class FolderIndex(msgspec.Struct, frozen=True):
     """A folder and where its contents are."""
@@ -128,12 +123,17 @@ def full_files(entries: Sequence[TreeEntry]) -> tuple[TreeEntry, ...]:
 
 
 def digest_of(names: bytes) -> bytes:
-    """By what a folder is found again: of what `FolderNames.write` gave."""
+    """By what a folder is found again: of what `write_names` gave."""
     return blake3(b"swarm folder\0" + names).digest()
 
 
+def write_names(index: bytes, hashes: Sequence[bytes]) -> bytes:
+    """For `read_names`: what `write_index` gave, and what is in each file that has bytes."""
+    return len(index).to_bytes(LENGTH_BYTES) + index + b"".join(hashes)
+
+
 def read_names(data: bytes) -> FolderNames:
-    """What `FolderNames.write` gave. Raises TreeRefusedError."""
+    """What `write_names` gave. Raises TreeRefusedError."""
     end = LENGTH_BYTES + int.from_bytes(data[:LENGTH_BYTES])
     index = read_index(data[LENGTH_BYTES:end])
     return _names(index.entries, data[end:])

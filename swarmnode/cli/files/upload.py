@@ -17,7 +17,6 @@ from swarmnode.cli.client import ApiError, Client, Document, Source
 from swarmnode.cli.files.folders import Pieces, cannot_read, check_whole, local, shown
 
 if TYPE_CHECKING:
-    from swarmnode.tree.folder import FolderNames
     from swarmnode.tree.format import TreeEntry
     from swarmnode.tree.scan import Found
 
@@ -41,6 +40,8 @@ class LocalFolder:
     root: str
     found: "Sequence[Found]"
     entries: "Sequence[TreeEntry]"
+    index: bytes
+    """These, as a tree begins with them."""
     where: str
     """As it is called in what is said of it."""
     reader: Reader
@@ -58,12 +59,11 @@ class LocalFolder:
         pairs = zip(self.found, self.entries, strict=True)
         return [one for one, entry in pairs if entry.kind is EntryKind.FILE and entry.size]
 
-    def names(self) -> "FolderNames":
+    def names(self) -> bytes:
         """Every name, and what is in each file. Raises CliError."""
-        from swarmnode.tree.folder import FolderNames
+        from swarmnode.tree.folder import write_names
 
-        hashes = tuple(local(self.reader(self.root, self.full), self.where))
-        return FolderNames(tuple(self.entries), hashes)
+        return write_names(self.index, list(local(self.reader(self.root, self.full), self.where)))
 
     def contents(self, numbers: Sequence[int]) -> Iterator[bytes]:
         """What is in some of its files. Raises CliError."""
@@ -82,7 +82,7 @@ class LocalFolder:
 def looked_at(path: Path) -> LocalFolder:
     """A folder, or a file with its rights. Raises CliError for what cannot be kept."""
     from swarmnode.errors import OutputUnsafeError
-    from swarmnode.tree.format import check
+    from swarmnode.tree.format import write_index
     from swarmnode.tree.pack import hashes_of
     from swarmnode.tree.scan import entries_of, inside_of, scan
 
@@ -95,12 +95,12 @@ def looked_at(path: Path) -> LocalFolder:
         check_whole(looked, path)
         names = (os.fsencode(real), os.fsencode(path.absolute()))
         entries = entries_of(looked.found, base, inside=inside_of(*names))
-        check(entries)
+        index = write_index(entries)
     except OutputUnsafeError as error:
         raise exits.CliError(f"{shown(path)}: {error}", exits.USAGE) from error
     except OSError as error:
         raise cannot_read(path, error) from error
-    return LocalFolder(root, looked.found, entries, f"{shown(path)}: ", hashes_of)
+    return LocalFolder(root, looked.found, entries, index, f"{shown(path)}: ", hashes_of)
 
 
 def known(client: Client, digest: bytes) -> str:
@@ -126,13 +126,9 @@ def put_folder(
 
     `counted` is given what is sent. Raises CliError, ApiError, NodeUnreachableError.
     """
-    from swarmnode.errors import OutputUnsafeError
     from swarmnode.tree.folder import digest_of
 
-    try:
-        names = folder.names().write()
-    except OutputUnsafeError as error:
-        raise exits.CliError(f"{folder.where}{error}", exits.USAGE) from error
+    names = folder.names()
     if is_shared and (cap := known(client, digest_of(names))):
         return {"cap": cap}
     for left in reversed(range(TRIES_MAX)):

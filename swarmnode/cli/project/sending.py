@@ -48,17 +48,17 @@ class Sending:
     def folder(self) -> LocalFolder:
         """All of it, ready to go up; files that have not changed are not read. Raises CliError."""
         from swarmnode.errors import OutputUnsafeError
-        from swarmnode.tree.format import check
+        from swarmnode.tree.format import write_index
         from swarmnode.tree.scan import entries_of
 
         where = folders.shown(self.root)
         try:
             entries = entries_of(self.choice.found, (), inside=self._inside())
-            check(entries)
+            index = write_index(entries)
         except OutputUnsafeError as error:
             raise exits.CliError(f"{where}: {error} (.swarmignore leaves it out)", 2) from error
         return LocalFolder(
-            str(self.root), self.choice.found, entries, f"{where}: ", reader_in(self.root)
+            str(self.root), self.choice.found, entries, index, f"{where}: ", reader_in(self.root)
         )
 
     def _inside(self) -> "Callable[[bytes], bytes]":
