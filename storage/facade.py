@@ -60,7 +60,7 @@ class Mark(msgspec.Struct, frozen=True):
 PLAIN: Final = Mark()
 
 
-class Whole(msgspec.Struct, frozen=True):
+class StandsFor(msgspec.Struct, frozen=True):
     """What an object stands for where that is more than its own bytes, such as a folder."""
 
     digest: bytes
@@ -195,7 +195,7 @@ class Unfinished(msgspec.Struct, frozen=True):
 
 
 class Objects(Protocol):
-    """Whole objects in and out of the pool."""
+    """StandsFor objects in and out of the pool."""
 
     async def put(
         self,
@@ -205,12 +205,12 @@ class Objects(Protocol):
         durability: Durability = Durability.DURABLE,
         mark: Mark = PLAIN,
         trust: Trust | None = None,
-        whole: Whole | None = None,
+        stands_for: StandsFor | None = None,
     ) -> PutReceipt:
         """Encrypt, code and spread a byte stream of any length.
 
         With `trust` it is somebody else's: entrusted to us until it is handed over or forgotten.
-        With `whole` it stands for more than its bytes; what it needs is held meanwhile.
+        With `stands_for` it stands for more than its bytes; what it needs is held meanwhile.
         Raises TooFewPeersError, StoreFullError; nothing is visible when it raises.
         """
         ...

@@ -40,31 +40,12 @@ FOLDER_PACKS_MAX: Final = 4096
 """Packs of one folder: their capabilities are 300 KB of its index, their addresses 128 KB of the
 keyring's row."""
 
-FOLDER_INLINE_BYTES_MAX: Final = 256 * 1024
-"""Contents of a folder that stays one object, a tree: to put a second one costs more than this."""
-
 FOLDER_REPEATED_BYTES_MAX: Final = 8 * 1024**3
 """Contents that lie in the packs once and in the folder several times, all but the first: an index
 of some bytes must not fill a disk."""
 
-PACK_BYTES: Final = 32 * 1024**2
-"""A pack is closed when it has come to this: four segments, which are put at full speed, and little
-enough to be sent again when most of it is of no use any more."""
-
-PACKS_SMALL_MAX: Final = 32
-"""Packs of less than a segment that a folder refers to: one comes with each change, and each costs
-a question to its holders. The smaller half of more is sent again, as one."""
-
-PACKS_DEAD_SHARE: Final = 0.5
-"""Of the packs that a folder refers to, so much may be contents that it has not: then those of
-which it has least are left, and what it needs of them is sent again."""
-
 FOLDER_NAMES_BYTES_MAX: Final = TREE_INDEX_BYTES_MAX + 32 * TREE_ENTRIES_MAX + 1024
 """Names and hashes of a folder on their way to the node: a tree's index, and 32 bytes a file."""
-
-FOLDER_BASES_MAX: Final = 4
-"""Earlier folders of a person that a new one is compared with: the newest, those of its name first.
-Each costs reading its index, and some megabytes of memory where it has many files."""
 
 TREE_LINKS_FOLLOWED_MAX: Final = 40
 """Links followed one after another: Linux gives up after as many."""

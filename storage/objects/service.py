@@ -26,9 +26,9 @@ from storage.facade import (
     PackHold,
     PutReceipt,
     ReadCap,
+    StandsFor,
     Trust,
     Unfinished,
-    Whole,
 )
 from storage.holder.tombstones import Tombstone
 from storage.ids import Address, LeaseId
@@ -98,7 +98,7 @@ class ObjectService:
         storage_class: StorageClass = StorageClass.NORMAL,
         mark: Mark = PLAIN,
         trust: Trust | None = None,
-        whole: Whole | None = None,
+        stands_for: StandsFor | None = None,
     ) -> PutReceipt:
         """See storage.facade.Objects.put."""
         nursery = self._running()
@@ -112,7 +112,7 @@ class ObjectService:
         nursery.start_soon(self._hold, writer, holding)
         try:
             stored = await writer.store(hashed.read())
-            meant = whole or Whole(hashed.digest())
+            meant = stands_for or StandsFor(hashed.digest())
             row = self._row_of(stored, name, storage_class, mark, meant, writer.asked)
             await book.add(stored.receipt.cap.address, row)
             is_kept = True
@@ -151,15 +151,15 @@ class ObjectService:
         name: str,
         storage_class: int,
         mark: Mark,
-        whole: Whole,
+        stands_for: StandsFor,
         holders: tuple[PeerId, ...],
     ) -> KeyRow:
         receipt = stored.receipt
         return KeyRow(
             receipt.cap.key, stored.lease, name, receipt.size, storage_class,
             self._parts.wall_ms(), stored.until_ms, mark.kind, mark.task, mark.person,
-            whole.digest, _stored_bytes(receipt.size, receipt.k, receipt.n), holders,
-            needs=whole.needs, whole_size=whole.size,
+            stands_for.digest, _stored_bytes(receipt.size, receipt.k, receipt.n), holders,
+            needs=stands_for.needs, whole_size=stands_for.size,
         )  # fmt: skip
 
     def holding(self) -> AbstractContextManager[PackHold]:

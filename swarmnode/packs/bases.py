@@ -5,7 +5,7 @@ nobody learns from us whether somebody else has a file.
 """
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import trio
 
@@ -13,9 +13,12 @@ from storage.errors import StorageError
 from storage.facade import ObjectEntry, Objects, ReadCap
 from storage.ids import Address
 from swarmnode.errors import PersonLockedError, TreeRefusedError
-from swarmnode.limits import FOLDER_BASES_MAX
 from swarmnode.tree.folder import contents_in
 from swarmnode.tree.layout import Known
+
+FOLDER_BASES_MAX: Final = 4
+"""Earlier folders of a person that a new one is compared with: the newest, those of its name first.
+Each costs reading its index, and some megabytes of memory where it has many files."""
 
 OpenCap: TypeAlias = Callable[[str, ReadCap], ReadCap]
 """A person's capability in clear, where it rests sealed. Raises PersonLockedError."""

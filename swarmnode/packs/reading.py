@@ -1,7 +1,8 @@
 """Any object as whoever put it meant it: of a folder's index comes the tree that it stands for."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from typing import Final
 
 import msgspec
@@ -35,53 +36,71 @@ async def read(
 ) -> AsyncIterator[bytes]:
     """The bytes from `start` on, at most `length`, in order. Raises as Objects.get, and
     TreeRefusedError for an index or pack that is not what it should be."""
-    if start == 0 and length is None:
-        async for piece in _whole(objects, cap):
+    is_all = start == 0 and length is None
+    if is_all or await _all_of(objects.get(cap, length=len(FOLDER_MAGIC))) == FOLDER_MAGIC:
+        end = None if length is None else start + length
+        pieces = _between(_meant(objects, cap), start, end)
+    else:
+        pieces = objects.get(cap, start=start, length=length)
+    async with _closing(pieces):
+        async for piece in pieces:
             yield piece
-        return
-    begin = [piece async for piece in objects.get(cap, length=len(FOLDER_MAGIC))]
-    if b"".join(begin) != FOLDER_MAGIC:
-        async for piece in objects.get(cap, start=start, length=length):
-            yield piece
-        return
-    end = None if length is None else start + length
-    async for piece in _between(_whole(objects, cap), start, end):
-        yield piece
+
+
+async def _all_of(pieces: AsyncIterator[bytes]) -> bytes:
+    async with _closing(pieces):
+        return b"".join([piece async for piece in pieces])
+
+
+@asynccontextmanager
+async def _closing(pieces: AsyncIterator[bytes]) -> AsyncGenerator[None, None]:
+    """Whoever reads no further has it ended now, and not by whoever collects garbage."""
+    try:
+        yield
+    finally:
+        if isinstance(pieces, AsyncGenerator):
+            await pieces.aclose()
 
 
 async def _between(
     pieces: AsyncIterator[bytes], start: int, end: int | None
 ) -> AsyncIterator[bytes]:
     at = 0
-    async for piece in pieces:
-        first, last = max(start - at, 0), len(piece) if end is None else end - at
-        if piece[first:last]:
-            yield piece[first:last]
-        at += len(piece)
-        if end is not None and at >= end:
+    async with _closing(pieces):
+        async for piece in pieces:
+            first, last = max(start - at, 0), len(piece) if end is None else max(end - at, 0)
+            if piece[first:last]:
+                yield piece[first:last]
+            at += len(piece)
+            if end is not None and at >= end:
+                return
+
+
+async def _meant(objects: Objects, cap: ReadCap) -> AsyncIterator[bytes]:
+    stream = objects.get(cap)
+    async with _closing(stream):
+        held = b""
+        while len(held) < len(FOLDER_MAGIC) and (piece := await anext(stream, None)) is not None:
+            held += piece
+        if not held.startswith(FOLDER_MAGIC):
+            if held:
+                yield held
+            async for piece in stream:
+                yield piece
             return
-
-
-async def _whole(objects: Objects, cap: ReadCap) -> AsyncIterator[bytes]:
-    stream = aiter(objects.get(cap))
-    held = b""
-    while len(held) < len(FOLDER_MAGIC) and (piece := await anext(stream, None)) is not None:
-        held += piece
-    if not held.startswith(FOLDER_MAGIC):
-        if held:
-            yield held
-        async for piece in stream:
-            yield piece
-        return
-    index = await _index(held, stream)
+        index = await _index(held, stream)
     yield await trio.to_thread.run_sync(write_index, index.names.entries)
-    async for piece in _gathered(_contents(objects, index)):
-        yield piece
+    contents = _gathered(_contents(objects, index))
+    async with _closing(contents):
+        async for piece in contents:
+            yield piece
 
 
 async def index_in(objects: Objects, cap: ReadCap) -> FolderIndex:
     """The index of a folder, whose object that is. Raises as `read`."""
-    return await _index(b"", aiter(objects.get(cap)))
+    stream = objects.get(cap)
+    async with _closing(stream):
+        return await _index(b"", stream)
 
 
 async def _index(held: bytes, stream: AsyncIterator[bytes]) -> FolderIndex:
@@ -129,37 +148,59 @@ async def _contents(objects: Objects, index: FolderIndex) -> AsyncIterator[bytes
             pieces = objects.get(run.pack.cap, start=run.start, length=size)
         else:
             pieces = segments.read(run)
-        async for piece in _checked(run.files, pieces):
-            yield piece
+        checked = _checked(run.files, pieces)
+        async with _closing(checked):
+            async for piece in checked:
+                yield piece
 
 
 async def _checked(
     files: Sequence[FileContent], pieces: AsyncIterator[bytes]
 ) -> AsyncIterator[bytes]:
     """The same, up to the first file that is not what its hash says."""
-    rest = iter(files)
-    file = next(rest)
-    left, hashed = file.size, blake3()
-    async for piece in pieces:
+    check = _Check(files)
+    async with _closing(pieces):
+        async for piece in pieces:
+            check.feed(piece)
+            yield piece
+    check.end()
+
+
+class _Check:
+    """Compares contents with the hashes of their files."""
+
+    def __init__(self, files: Sequence[FileContent]) -> None:
+        self._files = iter(files)
+        self._file: FileContent | None = None
+        self._left = 0
+        self._hashed = blake3()
+        self._begin()
+
+    def feed(self, piece: bytes) -> None:
+        """The next bytes. Raises TreeRefusedError at the end of the first that differs."""
         view = memoryview(piece)
-        while view:
-            hashed.update(view[:left])
-            left, view = max(0, left - len(view)), view[left:]
-            if left:
-                break
-            if hashed.digest() != file.hash:
-                raise TreeRefusedError(f"{_named(file)} is not what the folder's index says")
-            if (following := next(rest, None)) is None:
-                break
-            file = following
-            left, hashed = file.size, blake3()
-        yield piece
-    if left:
-        raise TreeRefusedError(f"{_named(file)} is not whole in its pack")
+        while view and self._file is not None:
+            part = view[: self._left]
+            self._hashed.update(part)
+            self._left, view = self._left - len(part), view[len(part) :]
+            if not self._left:
+                if self._hashed.digest() != self._file.hash:
+                    raise _refused(self._file, "is not what the folder's index says")
+                self._begin()
+
+    def end(self) -> None:
+        """No more comes. Raises TreeRefusedError."""
+        if self._file is not None:
+            raise _refused(self._file, "is not whole in its pack")
+
+    def _begin(self) -> None:
+        self._file = next(self._files, None)
+        self._left = 0 if self._file is None else self._file.size
+        self._hashed = blake3()
 
 
-def _named(file: FileContent) -> str:
-    return shown(tuple(file.path.split(b"/")) if file.path else ())
+def _refused(file: FileContent, words: str) -> TreeRefusedError:
+    return TreeRefusedError(f"{shown(tuple(file.path.split(b'/')) if file.path else ())} {words}")
 
 
 class _Segments:
@@ -181,8 +222,9 @@ class _Segments:
             first = at * SEGMENT_BYTES
             whole = min(SEGMENT_BYTES, run.pack.size - first)
             if self._needed[run.number, at] * WORTH_WHOLE < whole:
-                async for piece in self._objects.get(run.pack.cap, start=start, length=end - start):
-                    yield piece
+                yield await _all_of(
+                    self._objects.get(run.pack.cap, start=start, length=end - start)
+                )
             else:
                 segment = await self._segment(run, at, first, whole)
                 yield segment[start - first : end - first]
@@ -191,7 +233,7 @@ class _Segments:
         segment = self._held.pop((run.number, at), None)
         if segment is None:
             pieces = self._objects.get(run.pack.cap, start=first, length=size)
-            segment = b"".join([piece async for piece in pieces])
+            segment = await _all_of(pieces)
         self._held[run.number, at] = segment
         if len(self._held) > SEGMENTS_HELD:
             del self._held[next(iter(self._held))]
@@ -210,13 +252,14 @@ def _pieces_of(run: _Run) -> list[tuple[int, int, int]]:
 async def _gathered(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """The same in pieces of some size: each costs whoever unpacks it a step."""
     held = bytearray()
-    async for piece in pieces:
-        if not held and len(piece) >= FILE_CHUNK_BYTES:
-            yield piece
-            continue
-        held += piece
-        if len(held) >= FILE_CHUNK_BYTES:
-            yield bytes(held)
-            held = bytearray()
+    async with _closing(pieces):
+        async for piece in pieces:
+            if not held and len(piece) >= FILE_CHUNK_BYTES:
+                yield piece
+                continue
+            held += piece
+            if len(held) >= FILE_CHUNK_BYTES:
+                yield bytes(held)
+                held = bytearray()
     if held:
         yield bytes(held)

@@ -21,15 +21,17 @@ from storage.facade import (
     Objects,
     PackHold,
     PutReceipt,
-    Whole,
+    StandsFor,
 )
 from swarmnode.errors import FolderStaleError, TreeChangedError
-from swarmnode.limits import FOLDER_INLINE_BYTES_MAX
 from swarmnode.packs.arriving import Arriving
 from swarmnode.packs.bases import Bases, OpenCap
 from swarmnode.tree.folder import FolderNames, Pack, digest_of, read_names, write_folder
 from swarmnode.tree.format import shown, write_index
 from swarmnode.tree.layout import Known, Layout, cut, index_of, laid_out
+
+FOLDER_INLINE_BYTES_MAX: Final = 256 * 1024
+"""Contents of a folder that stays one object, a tree: to put a second one costs more than this."""
 
 _CHECKED_AT_ONCE: Final = 8
 
@@ -86,8 +88,8 @@ class FolderWriter:
             index = index_of(folder, layout, dict(zip(sent, at, strict=True)))
             data = await trio.to_thread.run_sync(write_folder, index)
             size = sum(entry.size for entry in full)
-            whole = Whole(digest, size, tuple(pack.cap.address for pack in index.packs))
-            receipt = await self._put_one(_one(data), wanted, whole)
+            stands_for = StandsFor(digest, size, tuple(pack.cap.address for pack in index.packs))
+            receipt = await self._put_one(_one(data), wanted, stands_for)
         return msgspec.structs.replace(receipt, size=size)
 
     # -- inside
@@ -139,7 +141,7 @@ class FolderWriter:
             async for piece in contents.next(count):
                 yield piece
 
-        return await self._put_one(tree(), wanted, Whole(digest))
+        return await self._put_one(tree(), wanted, StandsFor(digest))
 
     async def _put_packs(
         self, sizes: Sequence[int], contents: "_Contents", wanted: FolderPut, held: PackHold
@@ -161,14 +163,14 @@ class FolderWriter:
         return at
 
     async def _put_one(
-        self, pieces: AsyncIterator[bytes], wanted: FolderPut, whole: Whole
+        self, pieces: AsyncIterator[bytes], wanted: FolderPut, stands_for: StandsFor
     ) -> PutReceipt:
         return await self._objects.put(
             pieces,
             name=wanted.name,
             durability=wanted.durability,
             mark=wanted.mark,
-            whole=whole,
+            stands_for=stands_for,
         )
 
 

@@ -54,7 +54,7 @@ class Pack(msgspec.Struct, frozen=True):
     """In bytes."""
 
 
-class Place(msgspec.Struct, frozen=True, gc=False):
+class PackPlace(msgspec.Struct, frozen=True, gc=False):
     """Where a content begins."""
 
     pack: int
@@ -70,7 +70,7 @@ class FileContent(msgspec.Struct, frozen=True, gc=False):
     size: int
     hash: bytes
     """BLAKE3 of its content."""
-    place: Place
+    place: PackPlace
 
 
 class FolderNames(msgspec.Struct, frozen=True):
@@ -90,7 +90,7 @@ class FolderIndex(msgspec.Struct, frozen=True):
 
     names: FolderNames
     packs: tuple[Pack, ...]
-    places: tuple[Place, ...]
+    places: tuple[PackPlace, ...]
     """Of each hash."""
 
     def files(self) -> Iterator[FileContent]:
@@ -180,7 +180,7 @@ def read_folder(data: bytes) -> FolderIndex:
     return index
 
 
-def contents_in(data: bytes) -> tuple[tuple[Pack, ...], dict[bytes, Place]]:
+def contents_in(data: bytes) -> tuple[tuple[Pack, ...], dict[bytes, PackPlace]]:
     """Of an index that we wrote: its packs, and where each content lies. No name is looked at.
 
     Raises TreeRefusedError.
@@ -281,8 +281,8 @@ def _pack_of(data: bytes) -> Pack:
     return Pack(cap, size)
 
 
-def _place_of(data: bytes) -> Place:
-    return Place(int.from_bytes(data[:4]), int.from_bytes(data[4:]))
+def _place_of(data: bytes) -> PackPlace:
+    return PackPlace(int.from_bytes(data[:4]), int.from_bytes(data[4:]))
 
 
 def _cut(data: bytes, size: int) -> tuple[bytes, ...]:

@@ -6,7 +6,7 @@ hold for nobody stays bounded, without anything being fetched to be packed anew.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -15,13 +15,22 @@ from storage.limits import SEGMENT_BYTES
 from swarmnode.limits import (
     FOLDER_PACKS_MAX,
     FOLDER_REPEATED_BYTES_MAX,
-    PACK_BYTES,
-    PACKS_DEAD_SHARE,
-    PACKS_SMALL_MAX,
 )
-from swarmnode.tree.folder import FolderIndex, FolderNames, Pack, Place
+from swarmnode.tree.folder import FolderIndex, FolderNames, Pack, PackPlace
 
-Known: TypeAlias = tuple[tuple[Pack, ...], Mapping[bytes, Place]]
+PACK_BYTES: Final = 32 * 1024**2
+"""A pack is closed when it has come to this: four segments, which are put at full speed, and little
+enough to be sent again when most of it is of no use any more."""
+
+PACKS_SMALL_MAX: Final = 32
+"""Packs of less than a segment that a folder refers to: one comes with each change, and each costs
+a question to its holders. The smaller half of more is sent again, as one."""
+
+PACKS_DEAD_SHARE: Final = 0.5
+"""Of the packs that a folder refers to, so much may be contents that it has not: then those of
+which it has least are left, and what it needs of them is sent again."""
+
+Known: TypeAlias = tuple[tuple[Pack, ...], Mapping[bytes, PackPlace]]
 """Packs of an earlier folder, and where each content lies in them."""
 
 
@@ -124,11 +133,11 @@ def index_of(
     at: dict[bytes, tuple[Pack, int]] = dict(layout.kept)
     numbers: dict[Address, int] = {}
     packs: list[Pack] = []
-    places: list[Place] = []
+    places: list[PackPlace] = []
     for number, content in enumerate(names.hashes):
         pack, offset = at[content] = sent.get(number) or at[content]
         if pack.cap.address not in numbers:
             numbers[pack.cap.address] = len(packs)
             packs.append(pack)
-        places.append(Place(numbers[pack.cap.address], offset))
+        places.append(PackPlace(numbers[pack.cap.address], offset))
     return FolderIndex(names, tuple(packs), tuple(places))

@@ -33,9 +33,9 @@ from storage.facade import (
     PackHold,
     PutReceipt,
     ReadCap,
+    StandsFor,
     Trust,
     Unfinished,
-    Whole,
 )
 from storage.ids import Address, ObjectKey
 from storage.records.names.messages import NameGrant
@@ -88,13 +88,13 @@ class MemoryObjects:
         durability: Durability = Durability.DURABLE,
         mark: Mark = PLAIN,
         trust: Trust | None = None,
-        whole: Whole | None = None,
+        stands_for: StandsFor | None = None,
     ) -> PutReceipt:
         """Keep the whole stream."""
         data = b"".join([piece async for piece in source])
         await trio.sleep(self._pool.seconds_per_put)
         self._pool.check()
-        return self._keep(data, name, mark, trust, whole)
+        return self._keep(data, name, mark, trust, stands_for)
 
     def _keep(
         self,
@@ -102,17 +102,17 @@ class MemoryObjects:
         name: str,
         mark: Mark,
         trust: Trust | None,
-        whole: Whole | None = None,
+        stands_for: StandsFor | None = None,
     ) -> PutReceipt:
-        whole = whole or Whole(blake3(data).digest())
+        stands_for = stands_for or StandsFor(blake3(data).digest())
         self._count += 1
         address = Address(hashlib.sha256(f"{self._me}/{self._count}".encode() + data).digest())
         cap = ReadCap(address, ObjectKey(hashlib.sha256(b"key" + address).digest()))
         self._pool.objects[address] = data
         book = self._entries if trust is None else self._entrusted
         book[address] = ObjectEntry(
-            cap, name, whole.size or len(data), self._wall_ms(), mark, 0, whole.digest, len(data),
-            needs=whole.needs,
+            cap, name, stands_for.size or len(data), self._wall_ms(), mark, 0,
+            stands_for.digest, len(data), needs=stands_for.needs,
         )  # fmt: skip
         return PutReceipt(cap, len(data), 1, 1, (self._me,), "any 1 machine", False, 0.0)
 

@@ -26,7 +26,7 @@ _UNKNOWN: Final = ("object_unknown", "no_such_path")
 """The latter: a node of an older version."""
 
 
-class Reader(Protocol):
+class FileReader(Protocol):
     """Knows what is in files, however it does."""
 
     def __call__(self, root: str, files: "Sequence[Found]", /) -> Iterator[bytes]:
@@ -44,7 +44,7 @@ class LocalFolder:
     """These, as a tree begins with them."""
     where: str
     """As it is called in what is said of it."""
-    reader: Reader
+    reader: FileReader
 
     @property
     def size(self) -> int:

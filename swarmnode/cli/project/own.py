@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from swarmnode.cli.files.upload import Reader
+from swarmnode.cli.files.upload import FileReader
 
 if TYPE_CHECKING:
     from swarmnode.tree.scan import Found
@@ -37,7 +37,7 @@ def own_folder(root: Path) -> Iterator[int]:
         os.close(own)
 
 
-def reader_in(root: Path) -> Reader:
+def reader_in(root: Path) -> FileReader:
     """Reads files of a project; what was read before and has not changed is known."""
 
     def hashes(at: str, files: "Sequence[Found]", /) -> Iterator[bytes]:

@@ -6,7 +6,7 @@ import trio
 
 from p2p.ids import PeerId
 from storage.engine.memory_tables import MemoryTables
-from storage.facade import PLAIN, Mark, PutReceipt, ReadCap, Trust, Whole
+from storage.facade import PLAIN, Mark, PutReceipt, ReadCap, StandsFor, Trust
 from storage.manifests.capability import text_of_cap
 from swarmnode.estate.log_bundle import unpack_log
 from swarmnode.estate.logs import LogKeeper
@@ -38,11 +38,16 @@ class Faulty(MemoryObjects):
         raise IndexError("nobody foresaw that")
 
     def _keep(
-        self, data: bytes, name: str, mark: Mark, trust: Trust | None, whole: Whole | None = None
+        self,
+        data: bytes,
+        name: str,
+        mark: Mark,
+        trust: Trust | None,
+        stands_for: StandsFor | None = None,
     ) -> PutReceipt:
         if mark is not PLAIN and unpack_log(data, BAD) is not None:
             self._fault()
-        return super()._keep(data, name, mark, trust, whole)
+        return super()._keep(data, name, mark, trust, stands_for)
 
     async def adopt(self, cap: ReadCap, name: str, mark: Mark) -> bool:
         if mark.task == BAD:
