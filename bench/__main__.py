@@ -7,7 +7,10 @@ from importlib import import_module
 from typing import Final
 
 BENCHES: Final = {
-    **{name: f"bench.{name}" for name in ("attack", "core", "emulator", "keep", "qos", "relay")},
+    **{
+        name: f"bench.{name}"
+        for name in ("attack", "core", "emulator", "env", "keep", "qos", "relay")
+    },
     "link": "bench.link.figures",
     "tasknet": "bench.tasknet.figures",
 }

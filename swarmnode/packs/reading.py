@@ -13,6 +13,7 @@ from storage.facade import Objects, ReadCap
 from storage.limits import SEGMENT_BYTES
 from swarmnode.errors import TreeRefusedError
 from swarmnode.limits import FILE_CHUNK_BYTES
+from swarmnode.packs.veil import veil
 from swarmnode.tree.folder import (
     FOLDER_MAGIC,
     FileContent,
@@ -157,17 +158,16 @@ async def _contents(objects: Objects, index: FolderIndex) -> AsyncIterator[bytes
 async def _checked(
     files: Sequence[FileContent], pieces: AsyncIterator[bytes]
 ) -> AsyncIterator[bytes]:
-    """The same, up to the first file that is not what its hash says."""
+    """What they are without their veils, up to the first file that is not what its hash says."""
     check = _Check(files)
     async with _closing(pieces):
         async for piece in pieces:
-            check.feed(piece)
-            yield piece
+            yield check.feed(piece)
     check.end()
 
 
 class _Check:
-    """Compares contents with the hashes of their files."""
+    """Takes the veils off contents, and compares them with the hashes of their files."""
 
     def __init__(self, files: Sequence[FileContent]) -> None:
         self._files = iter(files)
@@ -176,17 +176,19 @@ class _Check:
         self._hashed = blake3()
         self._begin()
 
-    def feed(self, piece: bytes) -> None:
+    def feed(self, piece: bytes) -> bytes:
         """The next bytes. Raises TreeRefusedError at the end of the first that differs."""
-        view = memoryview(piece)
+        view, plain = memoryview(piece), list[bytes]()
         while view and self._file is not None:
-            part = view[: self._left]
+            part = self._veil.update(view[: self._left])
             self._hashed.update(part)
+            plain.append(part)
             self._left, view = self._left - len(part), view[len(part) :]
             if not self._left:
                 if self._hashed.digest() != self._file.hash:
                     raise _refused(self._file, "is not what the folder's index says")
                 self._begin()
+        return b"".join(plain)
 
     def end(self) -> None:
         """No more comes. Raises TreeRefusedError."""
@@ -195,8 +197,9 @@ class _Check:
 
     def _begin(self) -> None:
         self._file = next(self._files, None)
-        self._left = 0 if self._file is None else self._file.size
-        self._hashed = blake3()
+        if self._file is not None:
+            self._left, self._hashed = self._file.size, blake3()
+            self._veil = veil(self._file.place.key)
 
 
 def _refused(file: FileContent, words: str) -> TreeRefusedError:

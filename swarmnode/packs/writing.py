@@ -26,9 +26,10 @@ from storage.facade import (
 from swarmnode.errors import FolderStaleError, TreeChangedError
 from swarmnode.packs.arriving import Arriving
 from swarmnode.packs.bases import Bases, OpenCap
+from swarmnode.packs.veil import new_keys, veil
 from swarmnode.tree.folder import FolderNames, Pack, digest_of, read_names, write_folder
 from swarmnode.tree.format import shown, write_index
-from swarmnode.tree.layout import Known, Layout, cut, index_of, laid_out
+from swarmnode.tree.layout import Known, Layout, Lying, cut, index_of, laid_out
 
 FOLDER_INLINE_BYTES_MAX: Final = 256 * 1024
 """Contents of a folder that stays one object, a tree: to put a second one costs more than this."""
@@ -138,26 +139,27 @@ class FolderWriter:
 
         async def tree() -> AsyncIterator[bytes]:
             yield write_index(folder.entries)
-            async for piece in contents.next(count):
+            async for piece in contents.next([b""] * count):
                 yield piece
 
         return await self._put_one(tree(), wanted, StandsFor(digest))
 
     async def _put_packs(
         self, sizes: Sequence[int], contents: "_Contents", wanted: FolderPut, held: PackHold
-    ) -> list[tuple[Pack, int]]:
+    ) -> list[Lying]:
         """Store what comes; where each content lies."""
-        at: list[tuple[Pack, int]] = []
+        at: list[Lying] = []
         mark = Mark(ObjectKind.PACK, person=wanted.mark.person)
         for numbers in cut(sizes):
-            pieces = contents.next(len(numbers))
+            keys = new_keys(len(numbers))
+            pieces = contents.next(keys)
             receipt = await self._objects.put(
                 pieces, name=wanted.name, durability=wanted.durability, mark=mark
             )
             held.take(receipt.cap.address)
             pack, offset = Pack(receipt.cap, receipt.size), 0
-            for number in numbers:
-                at.append((pack, offset))
+            for number, key in zip(numbers, keys, strict=True):
+                at.append((pack, offset, key))
                 offset += sizes[number]
         await contents.end()
         return at
@@ -187,14 +189,14 @@ class _Contents:
         self._files = iter([(full[number], folder.hashes[number]) for number in sent])
         self._arriving = arriving
 
-    async def next(self, count: int) -> AsyncIterator[bytes]:
-        """Those of so many files. Raises TreeChangedError."""
-        for _ in range(count):
+    async def next(self, keys: Sequence[bytes]) -> AsyncIterator[bytes]:
+        """Those of the next files, each under its key, or as it is. Raises TreeChangedError."""
+        for key in keys:
             entry, wanted = next(self._files)
-            hashed = blake3()
+            hashed, veiled = blake3(), veil(key) if key else None
             async for piece in self._arriving.pieces(entry.size):
                 hashed.update(piece)
-                yield piece
+                yield piece if veiled is None else veiled.update(piece)
             if hashed.digest() != wanted:
                 raise TreeChangedError(f"{shown(entry.parts)} changed while it was read")
 

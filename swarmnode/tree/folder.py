@@ -40,7 +40,9 @@ from swarmnode.tree.format import (
 FOLDER_MAGIC: Final = b"swarm folder 1\n"
 HASH_BYTES: Final = 32
 _PACK_BYTES: Final = ADDRESS_BYTES + KEY_BYTES + 8
-_PLACE_BYTES: Final = 4 + 8
+CONTENT_KEY_BYTES: Final = 16
+"""A content is guessed by nobody who would have to guess 128 bits."""
+_PLACE_BYTES: Final = 4 + 8 + CONTENT_KEY_BYTES
 _SIZE_MAX: Final = 1 << 60
 _NAMES_BYTES_MAX: Final = TREE_INDEX_BYTES_MAX + 2 * HEAD_BYTES_MAX
 """The index of a tree with its magic and head."""
@@ -55,11 +57,13 @@ class Pack(msgspec.Struct, frozen=True):
 
 
 class PackPlace(msgspec.Struct, frozen=True, gc=False):
-    """Where a content begins."""
+    """Where a content begins, and what opens it."""
 
     pack: int
     """Its number in the index."""
     offset: int
+    key: bytes
+    """Of this content alone (swarmnode.packs.veil)."""
 
 
 class FileContent(msgspec.Struct, frozen=True, gc=False):
@@ -150,7 +154,7 @@ def write_folder(index: FolderIndex) -> bytes:
     check_places(index)
     names = write_index(index.names.entries)
     packs = b"".join(p.cap.address + p.cap.key + p.size.to_bytes(8) for p in index.packs)
-    places = b"".join(p.pack.to_bytes(4) + p.offset.to_bytes(8) for p in index.places)
+    places = b"".join(map(_place_bytes, index.places))
     body = zlib.compress(names + packs + places)
     head = encode(FolderHead(len(names), len(index.places), len(index.packs), len(body)))
     hashes = b"".join(index.names.hashes)
@@ -202,18 +206,19 @@ def check_places(index: FolderIndex) -> None:
         raise TreeRefusedError(f"a folder in {len(index.packs)} packs, limit {FOLDER_PACKS_MAX}")
     if len({pack.cap.address for pack in index.packs}) != len(index.packs):
         raise TreeRefusedError("a pack of the folder is named twice")
-    ranges: dict[tuple[int, int], tuple[int, bytes]] = {}
+    ranges: dict[tuple[int, int], tuple[int, bytes, bytes]] = {}
     repeated = 0
     for file in index.files():
-        at, known = (file.place.pack, file.place.offset), (file.size, file.hash)
+        at = (file.place.pack, file.place.offset)
+        known = (file.size, file.hash, file.place.key)
         _check_within(index.packs, file)
         if ranges.setdefault(at, known) != known:
             raise TreeRefusedError("two contents of the folder overlap")
         repeated += file.size
-    repeated -= sum(size for size, _ in ranges.values())
+    repeated -= sum(size for size, _, _ in ranges.values())
     if repeated > FOLDER_REPEATED_BYTES_MAX:
         raise TreeRefusedError(f"a folder that repeats {repeated} bytes of its files")
-    _check_apart(sorted((*at, size) for at, (size, _) in ranges.items()))
+    _check_apart(sorted((*at, size) for at, (size, _, _) in ranges.items()))
 
 
 def _check_within(packs: Sequence[Pack], file: FileContent) -> None:
@@ -281,8 +286,12 @@ def _pack_of(data: bytes) -> Pack:
     return Pack(cap, size)
 
 
+def _place_bytes(place: PackPlace) -> bytes:
+    return place.pack.to_bytes(4) + place.offset.to_bytes(8) + place.key
+
+
 def _place_of(data: bytes) -> PackPlace:
-    return PackPlace(int.from_bytes(data[:4]), int.from_bytes(data[4:]))
+    return PackPlace(int.from_bytes(data[:4]), int.from_bytes(data[4:12]), data[12:])
 
 
 def _cut(data: bytes, size: int) -> tuple[bytes, ...]:

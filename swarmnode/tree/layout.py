@@ -34,11 +34,15 @@ Known: TypeAlias = tuple[tuple[Pack, ...], Mapping[bytes, PackPlace]]
 """Packs of an earlier folder, and where each content lies in them."""
 
 
+Lying: TypeAlias = tuple[Pack, int, bytes]
+"""Where a content lies: its pack, the offset in that, and its key."""
+
+
 class Layout(msgspec.Struct, frozen=True):
     """Of one folder."""
 
-    kept: Mapping[bytes, tuple[Pack, int]]
-    """Contents that are there already: pack and offset."""
+    kept: Mapping[bytes, Lying]
+    """Contents that are there already."""
     missing: tuple[int, ...]
     """Files whose contents have to be sent, by their number among those that have bytes."""
 
@@ -46,7 +50,7 @@ class Layout(msgspec.Struct, frozen=True):
 def laid_out(names: FolderNames, known: Iterable[Known], is_had: Callable[[Pack], bool]) -> Layout:
     """What has to be sent; `is_had`: whether a pack is there and may be counted on."""
     sizes = [entry.size for entry in names.full()]
-    kept: dict[bytes, tuple[Pack, int]] = {}
+    kept: dict[bytes, Lying] = {}
     asked: dict[Address, bool] = {}
     wanted = dict(zip(names.hashes, sizes, strict=True))
     for packs, places in known:
@@ -58,7 +62,7 @@ def laid_out(names: FolderNames, known: Iterable[Known], is_had: Callable[[Pack]
             if pack.cap.address not in asked:
                 asked[pack.cap.address] = is_had(pack)
             if asked[pack.cap.address]:
-                kept[content] = pack, place.offset
+                kept[content] = pack, place.offset, place.key
     left = _left(kept, wanted)
     kept = {content: at for content, at in kept.items() if at[0].cap.address not in left}
     return Layout(kept, _missing(names.hashes, sizes, kept))
@@ -80,11 +84,11 @@ def _missing(
     return tuple(missing)
 
 
-def _left(kept: Mapping[bytes, tuple[Pack, int]], sizes: Mapping[bytes, int]) -> set[Address]:
+def _left(kept: Mapping[bytes, Lying], sizes: Mapping[bytes, int]) -> set[Address]:
     """Packs that are not worth being referred to any more."""
-    packs = {pack.cap.address: pack for pack, _ in kept.values()}
+    packs = {pack.cap.address: pack for pack, _, _ in kept.values()}
     live = dict.fromkeys(packs, 0)
-    for content, (pack, _) in kept.items():
+    for content, (pack, _, _) in kept.items():
         live[pack.cap.address] += sizes[content]
     if len(packs) > FOLDER_PACKS_MAX // 2:
         return set(packs)  # a new one has a quarter of the limit
@@ -126,18 +130,16 @@ def cut(sizes: Sequence[int]) -> list[range]:
     return cuts
 
 
-def index_of(
-    names: FolderNames, layout: Layout, sent: Mapping[int, tuple[Pack, int]]
-) -> FolderIndex:
+def index_of(names: FolderNames, layout: Layout, sent: Mapping[int, Lying]) -> FolderIndex:
     """The folder's index; `sent`: where each file lies that was sent."""
-    at: dict[bytes, tuple[Pack, int]] = dict(layout.kept)
+    at: dict[bytes, Lying] = dict(layout.kept)
     numbers: dict[Address, int] = {}
     packs: list[Pack] = []
     places: list[PackPlace] = []
     for number, content in enumerate(names.hashes):
-        pack, offset = at[content] = sent.get(number) or at[content]
+        pack, offset, key = at[content] = sent.get(number) or at[content]
         if pack.cap.address not in numbers:
             numbers[pack.cap.address] = len(packs)
             packs.append(pack)
-        places.append(PackPlace(numbers[pack.cap.address], offset))
+        places.append(PackPlace(numbers[pack.cap.address], offset, key))
     return FolderIndex(names, tuple(packs), tuple(places))

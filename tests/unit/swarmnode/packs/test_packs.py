@@ -278,7 +278,7 @@ async def test_a_pack_that_is_shorter_than_its_index_says_ends_the_reading(folde
     def longer(index: FolderIndex) -> FolderIndex:
         (one,) = index.packs
         size = one.size + 4 * KIB
-        places = (PackPlace(0, one.size - 6 * KIB), *index.places[1:])
+        places = (PackPlace(0, one.size - 6 * KIB, bytes(16)), *index.places[1:])
         names = replace(index.names, hashes=index.names.hashes[:1])
         entries = index.names.entries
         kept = tuple(e for e in entries if e.parts in ((), (b"deep",), (b"deep", b"0")))
@@ -288,6 +288,24 @@ async def test_a_pack_that_is_shorter_than_its_index_says_ends_the_reading(folde
     cap = await lying(desk, longer)
     with pytest.raises(TreeRefusedError, match="deep/0"):
         await desk.bytes_of(cap)
+
+
+async def test_who_is_given_a_folder_cannot_read_what_was_taken_out_of_it_before(
+    folder: Path,
+) -> None:
+    desk, secret = Desk(), b"password=1234" * 100
+    (folder / "deep" / "secret").write_bytes(secret)
+    before = await desk.put(folder)
+    (folder / "deep" / "secret").unlink()
+    after = await desk.put(folder)
+    assert desk.sent == 0
+    one, other = [await index_in(desk.objects, cap) for cap in (before.cap, after.cap)]
+    assert one.packs == other.packs, "it is the same pack, whose capability both have"
+    assert secret[:16] not in desk.pool.objects[other.packs[0].cap.address]
+    keys = {file.place.key for file in other.files()}
+    (hidden,) = [file for file in one.files() if file.size == len(secret)]
+    assert hidden.place.key not in keys
+    assert len(keys) == len({file.place.offset for file in other.files()}), "one for each"
 
 
 async def test_bytes_behind_an_index_are_refused_and_so_is_one_that_is_cut(folder: Path) -> None:

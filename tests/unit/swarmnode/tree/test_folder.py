@@ -31,6 +31,7 @@ from swarmnode.tree.folder import (
 )
 from swarmnode.tree.format import EntryKind, TreeEntry, write_index
 
+KEY = bytes(range(16))
 ROOT = TreeEntry(b"", EntryKind.FOLDER, 0o755)
 
 
@@ -51,7 +52,9 @@ NAMES = FolderNames(
     (hashed(0), hashed(1), hashed(0)),
 )
 GOOD = FolderIndex(
-    NAMES, (pack(1, 10), pack(2, 5)), (PackPlace(0, 7), PackPlace(1, 0), PackPlace(0, 7))
+    NAMES,
+    (pack(1, 10), pack(2, 5)),
+    (PackPlace(0, 7, KEY), PackPlace(1, 0, KEY), PackPlace(0, 7, KEY)),
 )
 
 
@@ -59,7 +62,7 @@ def forged(index: FolderIndex, change: Callable[[FolderHead], FolderHead] = lamb
     """As somebody writes it who does not check."""
     names = write_index(index.names.entries)
     packs = b"".join(p.cap.address + p.cap.key + p.size.to_bytes(8) for p in index.packs)
-    places = b"".join(p.pack.to_bytes(4) + p.offset.to_bytes(8) for p in index.places)
+    places = b"".join(p.pack.to_bytes(4) + p.offset.to_bytes(8) + p.key for p in index.places)
     body = zlib.compress(names + packs + places)
     head = encode(change(FolderHead(len(names), len(index.places), len(index.packs), len(body))))
     hashes = b"".join(index.names.hashes)
@@ -82,7 +85,7 @@ def test_what_is_written_is_read() -> None:
 def test_where_contents_lie_is_known_without_a_look_at_the_names() -> None:
     packs, places = contents_in(write_folder(GOOD))
     assert packs == GOOD.packs
-    assert places == {hashed(0): PackPlace(0, 7), hashed(1): PackPlace(1, 0)}
+    assert places == {hashed(0): PackPlace(0, 7, KEY), hashed(1): PackPlace(1, 0, KEY)}
 
 
 def test_the_index_of_ten_thousand_files_is_well_below_a_megabyte() -> None:
@@ -101,10 +104,10 @@ def test_the_index_of_ten_thousand_files_is_well_below_a_megabyte() -> None:
     names = FolderNames(tuple(entries), tuple(dice.randbytes(32) for _ in paths))
     places, offset = [], 0
     for entry in names.full():
-        places.append(PackPlace(0, offset))
+        places.append(PackPlace(0, offset, dice.randbytes(16)))
         offset += entry.size
     data = write_folder(FolderIndex(names, (pack(1, offset),), tuple(places)))
-    assert len(data) < 500_000
+    assert len(data) < 700_000
 
 
 def test_names_and_hashes_go_up_as_they_are() -> None:
@@ -116,7 +119,7 @@ def test_names_and_hashes_go_up_as_they_are() -> None:
 
 
 def moved(*places: tuple[int, int]) -> FolderIndex:
-    return replace(GOOD, places=tuple(PackPlace(*one) for one in places))
+    return replace(GOOD, places=tuple(PackPlace(*one, KEY) for one in places))
 
 
 BIG = FOLDER_REPEATED_BYTES_MAX // 2 + 1
@@ -129,12 +132,13 @@ HOSTILE = {
     "one place, two hashes": replace(
         GOOD, names=replace(NAMES, hashes=(hashed(0), hashed(1), hashed(2)))
     ),
+    "one place, two keys": replace(GOOD, places=(*GOOD.places[:2], PackPlace(0, 7, bytes(16)))),
     "a pack twice": replace(GOOD, packs=(pack(1, 10), pack(1, 10))),
     "a pack of any size": replace(GOOD, packs=(pack(1, 1 << 62), pack(2, 5))),
     "a bomb": FolderIndex(
         FolderNames((ROOT, *(file(b"%d" % n, BIG) for n in range(3))), (hashed(1),) * 3),
         (pack(1, BIG),),
-        (PackPlace(0, 0),) * 3,
+        (PackPlace(0, 0, KEY),) * 3,
     ),
 }
 

@@ -8,9 +8,10 @@ from storage.limits import SEGMENT_BYTES
 from swarmnode.limits import FOLDER_PACKS_MAX
 from swarmnode.tree.folder import FolderNames, Pack, PackPlace, check_places
 from swarmnode.tree.format import EntryKind, TreeEntry
-from swarmnode.tree.layout import PACK_BYTES, PACKS_SMALL_MAX, Known, cut, index_of, laid_out
+from swarmnode.tree.layout import PACK_BYTES, PACKS_SMALL_MAX, Known, Lying, cut, index_of, laid_out
 
 MIB = 1024 * 1024
+KEY = bytes(16)
 
 
 def pack(number: int, size: int) -> Pack:
@@ -30,7 +31,7 @@ def content(name: str) -> bytes:
 
 
 def known(one: Pack, **offsets: int) -> Known:
-    return (one,), {content(name): PackPlace(0, offset) for name, offset in offsets.items()}
+    return (one,), {content(name): PackPlace(0, offset, KEY) for name, offset in offsets.items()}
 
 
 def missing(names: FolderNames, *bases: Known, gone: tuple[Pack, ...] = ()) -> list[str]:
@@ -83,7 +84,7 @@ def test_the_index_names_each_pack_once_and_is_one_we_read() -> None:
     names = folder(a=5, a2=5, b=5, c=7)
     old, new = pack(1, 10), pack(2, 7)
     layout = laid_out(names, [known(old, a=0, b=5)], lambda _pack: True)
-    index = index_of(names, layout, {3: (new, 0)})
+    index = index_of(names, layout, {3: (new, 0, KEY)})
     assert index.packs == (old, new)
     assert [(place.pack, place.offset) for place in index.places] == [
         (0, 0),
@@ -97,7 +98,7 @@ def test_the_index_names_each_pack_once_and_is_one_we_read() -> None:
 def test_after_a_hundred_changes_packs_are_few_and_little_of_them_is_dead() -> None:
     sizes = {f"f{chr(97 + n // 26)}{chr(97 + n % 26)}": MIB for n in range(100)}
     versions = dict.fromkeys(sizes, 0)
-    at: dict[bytes, tuple[Pack, int]] = {}
+    at: dict[bytes, Lying] = {}
     sent = 0
     for change in range(200):
         victim = list(sizes)[(change * 37) % len(sizes)]
@@ -105,16 +106,18 @@ def test_after_a_hundred_changes_packs_are_few_and_little_of_them_is_dead() -> N
         hashes = tuple(content(f"{name}/{versions[name]}") for name in sizes)
         names = FolderNames(folder(**sizes).entries, hashes)
         packs = list({one[0]: None for one in at.values()})
-        places = {key: PackPlace(packs.index(one), offset) for key, (one, offset) in at.items()}
+        places = {
+            key: PackPlace(packs.index(one), offset, KEY) for key, (one, offset, _) in at.items()
+        }
         layout = laid_out(names, [(tuple(packs), places)], lambda _pack: True)
-        put: dict[int, tuple[Pack, int]] = {}
+        put: dict[int, Lying] = {}
         for number, numbers in enumerate(cut([MIB] * len(layout.missing))):
             new = pack(1000 * change + number + 1, len(numbers) * MIB)
-            put |= {layout.missing[n]: (new, (n - numbers[0]) * MIB) for n in numbers}
+            put |= {layout.missing[n]: (new, (n - numbers[0]) * MIB, KEY) for n in numbers}
         index = index_of(names, layout, put)
         check_places(index)
         at = {
-            key: (index.packs[place.pack], place.offset)
+            key: (index.packs[place.pack], place.offset, KEY)
             for key, place in zip(hashes, index.places, strict=True)
         }
         sent += len(layout.missing) if change else 0

@@ -1,0 +1,32 @@
+"""Each content in a pack under a key of its own: who may read a folder reads nothing else in there.
+
+A pack may hold what other folders of its owner need, such as a file that was taken out before the
+folder was given to somebody. So the capability of a pack, which stands in the index of each folder
+that needs it, opens the pack and no content: those keys stand in the index one by one. What is
+decrypted is compared with its hash; nothing else vouches for it. ChaCha20, RFC 8439.
+"""
+
+import os
+from typing import Final
+
+from blake3 import blake3
+from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext
+from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
+
+from swarmnode.tree.folder import CONTENT_KEY_BYTES
+
+_CONTEXT: Final = "swarm 2026 content of a pack"
+_NONCE: Final = bytes(16)
+"""A key is used for one content and never again."""
+
+
+def new_keys(count: int) -> list[bytes]:
+    """For so many contents."""
+    data = os.urandom(count * CONTENT_KEY_BYTES)
+    return [data[at : at + CONTENT_KEY_BYTES] for at in range(0, len(data), CONTENT_KEY_BYTES)]
+
+
+def veil(key: bytes) -> CipherContext:
+    """Takes a content from its begin to its end, in either direction."""
+    whole = blake3(key, derive_key_context=_CONTEXT).digest()
+    return Cipher(ChaCha20(whole, _NONCE), mode=None).encryptor()
