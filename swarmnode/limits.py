@@ -36,9 +36,8 @@ TREE_PAGE_BYTES_MAX: Final = 48 * 1024
 TREE_INDEX_BYTES_MAX: Final = 32 * 1024 * 1024
 """All pages of one tree: names of 300 bytes on average, held in memory."""
 
-FOLDER_PACKS_MAX: Final = 4096
-"""Packs of one folder: their capabilities are 300 KB of its index, their addresses 128 KB of the
-keyring's row."""
+FOLDER_PACKS_MAX: Final = 1024
+"""Packs of one folder: their addresses stand in its row of the keyring, which has 64 KiB."""
 
 FOLDER_REPEATED_BYTES_MAX: Final = 8 * 1024**3
 """Contents that lie in the packs once and in the folder several times, all but the first: an index

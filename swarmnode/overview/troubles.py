@@ -21,6 +21,7 @@ _NAME_CHARS_MAX: Final = 64
 _UNLISTED: Final[Mapping[str, str]] = {
     ObjectKind.KEYRING: "the copy of your keyring",
     ObjectKind.LOG: "logs of tasks",
+    ObjectKind.PACK: "contents of folders",
 }
 """What no list of objects shows, as people know it."""
 

@@ -162,7 +162,7 @@ async def _checked(
     check = _Check(files)
     async with _closing(pieces):
         async for piece in pieces:
-            yield check.feed(piece)
+            yield await trio.to_thread.run_sync(check.feed, piece)
     check.end()
 
 

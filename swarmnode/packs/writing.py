@@ -138,7 +138,7 @@ class FolderWriter:
             raise FolderStaleError("all files of so small a folder are to be sent: ask again")
 
         async def tree() -> AsyncIterator[bytes]:
-            yield write_index(folder.entries)
+            yield await trio.to_thread.run_sync(write_index, folder.entries)
             async for piece in contents.next([b""] * count):
                 yield piece
 

@@ -90,9 +90,10 @@ def _left(kept: Mapping[bytes, Lying], sizes: Mapping[bytes, int]) -> set[Addres
     live = dict.fromkeys(packs, 0)
     for content, (pack, _, _) in kept.items():
         live[pack.cap.address] += sizes[content]
-    if len(packs) > FOLDER_PACKS_MAX // 2:
-        return set(packs)  # a new one has a quarter of the limit
     left = _too_dead(packs, live)
+    if len(packs) - len(left) > FOLDER_PACKS_MAX // 2:  # what is sent comes to a quarter of it
+        by_live = sorted((size, address) for address, size in live.items())
+        left.update(address for _, address in by_live[: len(by_live) // 2])
     small = sorted(
         (pack.size, address)
         for address, pack in packs.items()

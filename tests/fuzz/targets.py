@@ -41,6 +41,16 @@ from swarmnode.errors import NameRefusedError, SpecError, TreeRefusedError
 from swarmnode.memory.entries import marked_step
 from swarmnode.tasks.sizes import parse_bytes, parse_cores, parse_duration_ms
 from swarmnode.tasks.spec_load import spec_from_json, spec_from_toml
+from swarmnode.tree.folder import (
+    FolderIndex,
+    FolderNames,
+    Pack,
+    PackPlace,
+    read_folder,
+    read_names,
+    write_folder,
+    write_names,
+)
 from swarmnode.tree.format import EntryKind, TreeEntry, write_index
 from swarmnode.tree.names import parts_in
 from swarmnode.tree.pattern import Pattern
@@ -232,6 +242,14 @@ _SPEC_TOML: Final = (
     b'[variables]\nA = "b"\n'
 )
 
+_FOLDER_OF: Final = FolderNames(
+    (TreeEntry(b"", EntryKind.FOLDER, 0o755), TreeEntry(b"a", EntryKind.FILE, 0o644, 3)),
+    (bytes(range(32)),),
+)
+_FOLDER_NAMES: Final = write_names(write_index(_FOLDER_OF.entries), _FOLDER_OF.hashes)
+_FOLDER: Final = write_folder(
+    FolderIndex(_FOLDER_OF, (Pack(_CAP, 9),), (PackPlace(0, 6, bytes(16)),))
+)
 _TREE: Final = write_index(
     (
         TreeEntry(b"", EntryKind.FOLDER, 0o755),
@@ -290,6 +308,8 @@ TARGETS: Final = (
     Target(
         "tree", lambda data: IndexReader().feed(data), lambda: [_TREE], (TreeRefusedError,), 4000
     ),
+    Target("folder", read_folder, lambda: [_FOLDER], (TreeRefusedError,), 4000),
+    Target("folder_names", read_names, lambda: [_FOLDER_NAMES], (TreeRefusedError,), 4000),
     Target("name", _text(parts_in), lambda: [b"a/b", rb"\xff\\"], (NameRefusedError,), 1000),
     Target("pattern", _text(_pattern), lambda: [b"**/*.t[a-z]t", rb"\*/\xff"], (NameRefusedError,)),
     Target("marker", marked_step, lambda: [b'{"step": 12}'], ()),

@@ -2,11 +2,13 @@
 
 import trio
 import trio.lowlevel
+from blake3 import blake3
 
 from storage.facade import Forgotten, Mark, ObjectHealth, ObjectKind, PutReceipt, StandsFor
 from storage.ids import Address
 from storage.objects.needs import Needs
 from storage.service import StorageService
+from swarmnode.limits import FOLDER_PACKS_MAX, OBJECT_NAME_CHARS_MAX
 from testnet.sim.seeded import simulated
 from tests.storage_lab import OWNER, StorageLab, storage_lab
 from tests.unit.storage.objects.test_objects import HASTY, chunks_of, some_bytes, used
@@ -20,7 +22,7 @@ async def put_pack(service: StorageService, seed: int = 1) -> Address:
 
 
 async def put_folder(service: StorageService, *needs: Address, name: str = "f") -> PutReceipt:
-    stands_for = StandsFor(name.encode() * 32, 1_000_000, needs)
+    stands_for = StandsFor(blake3(name.encode()).digest(), 1_000_000, needs)
     return await service.objects.put(chunks_of(some_bytes(1000)), name=name, stands_for=stands_for)
 
 
@@ -51,6 +53,19 @@ async def test_a_pack_goes_with_the_last_folder_that_needs_it() -> None:
         assert set(gone.holders) == {"p0", "p1", "p2"}
         assert not kept(service)
         await freed(lab, "p0", pack)
+
+
+@simulated
+async def test_a_folder_of_as_many_packs_as_there_may_be_is_written_down_and_copied() -> None:
+    async with storage_lab(3) as lab:
+        service = lab["p0"]
+        needs = tuple(Address(number.to_bytes(32)) for number in range(FOLDER_PACKS_MAX))
+        folder = await put_folder(service, *needs, name="\N{SNOWMAN}" * OBJECT_NAME_CHARS_MAX)
+        (entry,) = service.objects.entries()
+        assert entry.needs == needs
+        await lab["p1"].objects.keyring.restore(service.objects.keyring.dump())
+        assert kept(lab["p1"]) == {folder.cap.address}
+        assert await service.objects.forget(folder.cap.address) is not None
 
 
 @simulated

@@ -140,6 +140,41 @@ async def test_of_a_changed_folder_only_what_is_new_is_sent(folder: Path) -> Non
     assert set(entry.needs) == {one.cap.address for one in desk.packs()}
 
 
+async def test_of_a_folder_that_was_moved_nothing_is_sent(folder: Path) -> None:
+    desk = Desk()
+    await desk.put(folder)
+    (folder / "deep").rename(folder / "elsewhere")
+    receipt = await desk.put(folder)
+    assert desk.sent == 0
+    assert await desk.bytes_of(receipt.cap) == pack(folder)
+
+
+async def test_a_file_in_the_place_of_a_folder_and_a_folder_in_that_of_a_file(
+    folder: Path, tmp_path: Path
+) -> None:
+    desk = Desk()
+    await desk.put(folder)
+    (folder / "deep" / "empty").rmdir()
+    (folder / "deep" / "empty").write_bytes(b"a file now")
+    (folder / "deep" / "9").unlink()
+    (folder / "deep" / "9").mkdir()
+    unpack(await desk.bytes_of((await desk.put(folder)).cap), tmp_path / "back")
+    assert listing(tmp_path / "back") == listing(folder)
+
+
+async def test_one_large_program_is_a_folder_of_one_file(tmp_path: Path) -> None:
+    desk, program = Desk(), tmp_path / "program"
+    program.write_bytes(random.Random(5).randbytes(300 * KIB))
+    program.chmod(0o755)
+    found = scan(str(tmp_path), (b"program",)).found
+    entries = entries_of(found, (b"program",))
+    names = write_names(write_index(entries), list(hashes_of(str(tmp_path), found)))
+    assert await desk.writer.missing(names, "code", "") == (0,)
+    cap = (await desk.send(names, [0], program.read_bytes(), name="code")).cap
+    assert await desk.bytes_of(cap) == pack(program)
+    assert await desk.writer.missing(names, "code", "") == ()
+
+
 async def test_a_range_of_a_folder_is_a_range_of_its_tree(folder: Path) -> None:
     desk = Desk()
     cap = (await desk.put(folder)).cap

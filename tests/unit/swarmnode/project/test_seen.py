@@ -89,7 +89,7 @@ def test_a_list_that_is_damaged_or_not_ours_says_nothing(
             place.chmod(0o666)
         case _:
             cuts = {"cut": data[:-5], "bit": data, "other": b"{}", "empty": b""}
-            place.write_bytes(cuts[damage])
+            place.write_bytes(bytes(cuts[damage]))
     assert SeenFiles(own).hash_of(file) is None
 
 

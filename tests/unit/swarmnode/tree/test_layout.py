@@ -70,6 +70,17 @@ def test_a_folder_refers_to_so_many_small_packs_and_no_more() -> None:
     assert missing(folder(**dict(list(sizes.items())[1:])), *bases[1:]) == []
 
 
+def test_of_too_many_packs_those_are_left_of_which_least_is_needed() -> None:
+    count = FOLDER_PACKS_MAX // 2 + 1
+    packs = tuple(pack(number + 1, 9 * MIB) for number in range(count))
+    entries = [TreeEntry(b"%05d" % n, EntryKind.FILE, 0o644, 8 * MIB + n) for n in range(count)]
+    hashes = tuple(content(str(number)) for number in range(count))
+    names = FolderNames((TreeEntry(b"", EntryKind.FOLDER, 0o755), *entries), hashes)
+    places = {one: PackPlace(number, 0, KEY) for number, one in enumerate(hashes)}
+    layout = laid_out(names, [(packs, places)], lambda _pack: True)
+    assert layout.missing == tuple(range(count // 2))
+
+
 def test_packs_are_cut_when_they_have_come_to_some_tens_of_mebibytes() -> None:
     assert cut([]) == []
     assert cut([10, 10]) == [range(2)]
