@@ -21,8 +21,9 @@ from swarmnode.tree.folder import (
     Pack,
     folder_bytes,
     read_folder,
+    tree_index_in,
 )
-from swarmnode.tree.format import shown, write_index
+from swarmnode.tree.format import shown
 
 STRAIGHT_BYTES: Final = 1024 * 1024
 """Of contents that lie one after another: so much is read straight, several segments ahead."""
@@ -89,8 +90,9 @@ async def _meant(objects: Objects, cap: ReadCap) -> AsyncIterator[bytes]:
             async for piece in stream:
                 yield piece
             return
-        index = await _index(held, stream)
-    yield await trio.to_thread.run_sync(write_index, index.names.entries)
+        data = await _index_bytes(held, stream)
+    index = await trio.to_thread.run_sync(read_folder, data)
+    yield tree_index_in(data)
     contents = _gathered(_contents(objects, index))
     async with _closing(contents):
         async for piece in contents:
@@ -101,10 +103,11 @@ async def index_in(objects: Objects, cap: ReadCap) -> FolderIndex:
     """The index of a folder, whose object that is. Raises as `read`."""
     stream = objects.get(cap)
     async with _closing(stream):
-        return await _index(b"", stream)
+        data = await _index_bytes(b"", stream)
+    return await trio.to_thread.run_sync(read_folder, data)
 
 
-async def _index(held: bytes, stream: AsyncIterator[bytes]) -> FolderIndex:
+async def _index_bytes(held: bytes, stream: AsyncIterator[bytes]) -> bytes:
     """What begins so and goes on in the stream; no more of it is taken than it may be long."""
     data = bytearray(held)
     while (size := folder_bytes(bytes(data[:256]))) is None or len(data) < size:
@@ -114,7 +117,7 @@ async def _index(held: bytes, stream: AsyncIterator[bytes]) -> FolderIndex:
         data += piece
     if await anext(stream, None) is not None:
         raise TreeRefusedError("bytes follow the end of the folder's index")
-    return await trio.to_thread.run_sync(read_folder, bytes(data))
+    return bytes(data)
 
 
 class _Run(msgspec.Struct):

@@ -184,6 +184,12 @@ def read_folder(data: bytes) -> FolderIndex:
     return index
 
 
+def tree_index_in(data: bytes) -> bytes:
+    """How the folder's tree begins, from an index that `read_folder` took."""
+    _, head, body = _body_in(data)
+    return body[: head.names_bytes]
+
+
 def contents_in(data: bytes) -> tuple[tuple[Pack, ...], dict[bytes, PackPlace]]:
     """Of an index that we wrote: its packs, and where each content lies. No name is looked at.
 
