@@ -12,13 +12,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from swarmnode.api.reply import reply
+from swarmnode.api.schema.folders import MissingReply
 from swarmnode.api.schema.node import (
     API_VERSION,
     CostLine,
     JoinRequest,
     Me,
     MemberLine,
-    MissingReply,
     NewPerson,
     NewToken,
     ObjectDetail,

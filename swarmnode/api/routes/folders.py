@@ -11,7 +11,7 @@ from swarmnode.api.access.asker import asker_of
 from swarmnode.api.face import NodeFace
 from swarmnode.api.reply import reply
 from swarmnode.api.routes.objects import how_to_keep
-from swarmnode.api.schema.node import MissingReply
+from swarmnode.api.schema.folders import MissingReply
 from swarmnode.api.views.objects import receipt_json
 from swarmnode.packs.arriving import Arriving
 from swarmnode.packs.writing import FolderPut, FolderWriter

@@ -243,13 +243,6 @@ class SameRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     digest: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
 
-class MissingReply(msgspec.Struct, frozen=True):
-    """Files of a folder whose contents have to be sent."""
-
-    numbers: tuple[int, ...]
-    """Among those that have bytes, in the order of their names."""
-
-
 class CostLine(msgspec.Struct, frozen=True):
     """What the asker's things cost, those of one task together."""
 
