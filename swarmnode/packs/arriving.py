@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Final
 
 from swarmnode.errors import TreeRefusedError
-from swarmnode.limits import FOLDER_NAMES_BYTES_MAX
+from swarmnode.tree.limits import FOLDER_NAMES_BYTES_MAX
 
 NUMBER_BYTES: Final = 4
 

@@ -12,11 +12,8 @@ import msgspec
 
 from storage.ids import Address
 from storage.limits import SEGMENT_BYTES
-from swarmnode.limits import (
-    FOLDER_PACKS_MAX,
-    FOLDER_REPEATED_BYTES_MAX,
-)
 from swarmnode.tree.folder import FolderIndex, FolderNames, Pack, PackPlace
+from swarmnode.tree.limits import FOLDER_PACKS_MAX, FOLDER_REPEATED_BYTES_MAX
 
 PACK_BYTES: Final = 32 * 1024**2
 """A pack is closed when it has come to this: four segments, which are put at full speed, and little

@@ -8,7 +8,8 @@ from storage.facade import Forgotten, Mark, ObjectHealth, ObjectKind, PutReceipt
 from storage.ids import Address
 from storage.objects.needs import Needs
 from storage.service import StorageService
-from swarmnode.limits import FOLDER_PACKS_MAX, OBJECT_NAME_CHARS_MAX
+from swarmnode.limits import OBJECT_NAME_CHARS_MAX
+from swarmnode.tree.limits import FOLDER_PACKS_MAX
 from testnet.sim.seeded import simulated
 from tests.storage_lab import OWNER, StorageLab, storage_lab
 from tests.unit.storage.objects.test_objects import HASTY, chunks_of, some_bytes, used

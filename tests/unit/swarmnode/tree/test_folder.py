@@ -14,7 +14,6 @@ from p2p.wire.codec import encode
 from storage.facade import ReadCap
 from storage.ids import Address, ObjectKey
 from swarmnode.errors import TreeRefusedError
-from swarmnode.limits import FOLDER_PACKS_MAX, FOLDER_REPEATED_BYTES_MAX
 from swarmnode.tree.folder import (
     FOLDER_MAGIC,
     FolderHead,
@@ -30,6 +29,7 @@ from swarmnode.tree.folder import (
     write_names,
 )
 from swarmnode.tree.format import EntryKind, TreeEntry, write_index
+from swarmnode.tree.limits import FOLDER_PACKS_MAX, FOLDER_REPEATED_BYTES_MAX
 
 KEY = bytes(range(16))
 ROOT = TreeEntry(b"", EntryKind.FOLDER, 0o755)

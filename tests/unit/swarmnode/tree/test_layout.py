@@ -5,10 +5,10 @@ from blake3 import blake3
 from storage.facade import ReadCap
 from storage.ids import Address, ObjectKey
 from storage.limits import SEGMENT_BYTES
-from swarmnode.limits import FOLDER_PACKS_MAX
 from swarmnode.tree.folder import FolderNames, Pack, PackPlace, check_places
 from swarmnode.tree.format import EntryKind, TreeEntry
 from swarmnode.tree.layout import PACK_BYTES, PACKS_SMALL_MAX, Known, Lying, cut, index_of, laid_out
+from swarmnode.tree.limits import FOLDER_PACKS_MAX
 
 MIB = 1024 * 1024
 KEY = bytes(16)
