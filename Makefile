@@ -8,7 +8,7 @@ SIDE_BY_SIDE = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 # Errors only: a warning about a folder or a cache of pip's is nothing that a reader could act on.
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --no-deps
 
-.PHONY: help setup setup-dev demo test check bench test-containers test-interop lock clean
+.PHONY: help setup setup-dev demo test check bench test-containers test-interop test-projects lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -56,6 +56,9 @@ test-containers: .venv/dev ## seven containers, the nine steps from outside
 	@sh testnet/engine/up.sh
 	@sh testnet/engine/build.sh
 	. testnet/.run/env && $(BIN)/python -m pytest tests/containers -q -m containers
+
+test-projects: .venv/dev ## real projects, each by one command from its folder
+	$(BIN)/python -m pytest tests/projects -q
 
 test-interop: .venv/dev ## js-libp2p of npm meets a node
 	$(BIN)/python -m pytest tests/interop -q -m interop

@@ -36,6 +36,10 @@ class NetUnavailableError(SwarmError):
     """No task can have a network on this machine; the text says why, and the remedy."""
 
 
+class EnvironmentDamagedError(SwarmError):
+    """The bytes of an environment are not those that its builder signed: build it again."""
+
+
 class JobUnknownError(SwarmError):
     """No job with that id is here."""
 

@@ -24,6 +24,7 @@ LINK_BYTES_MAX: Final = 4095
 PATTERN_CHARS_MAX: Final = 1024
 """A pattern of outputs: matching costs its length times that of every name."""
 
+
 TREE_ENTRIES_MAX: Final = 100_000
 """Names in one tree: about 50 MB while it is read or written; more belong into several."""
 

@@ -15,6 +15,7 @@ from storage.rights import Right, RightLink, right_for
 from storage.service import StorageService
 from swarmnode import settings
 from swarmnode.edges import Edges, Identity
+from swarmnode.environments.service import EnvironmentService
 from swarmnode.estate.service import EstateService
 from swarmnode.home.config import Config
 from swarmnode.market.seller.premises import Premises
@@ -49,6 +50,10 @@ class Node:
             wall_ms=edges.wall_ms,
         )
         """Checkpoints and state of the jobs that run here."""
+        self.environments = EnvironmentService(
+            edges, identity, self.storage.names, self.storage.objects, self.peers.mesh
+        )
+        """Those that were built for the pool, as this machine's people know them."""
         self.market = self._market()
         lent, buyer = self.market.seller.lending, self.market.buyer
         self.adverts = AdvertPublisher(settings.adverts(config), self.peers.gossip, lent.advert)
@@ -95,6 +100,7 @@ class Node:
             tables=edges.state,
             objects=self.storage.objects,
             memory=self.memory,
+            certify=self.environments.office.certify,
         )
         return MarketService(
             settings.market(self.config),
@@ -123,6 +129,7 @@ class Node:
             market,
             self.estate,
             self.household,
+            self.environments,
             Roster(peers.register, edges.papers, peers.membership.view, edges.wall_ms),
             StatusReader(config, edges, who, peers, storage, market, saved, self.progress),
         )

@@ -3,7 +3,7 @@
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Never, TypeVar
@@ -29,13 +29,15 @@ from swarmnode.api.schema.node import (
     StorageStatus,
 )
 from swarmnode.api.server.service import ApiServer
-from swarmnode.errors import RecoveryRefusedError, SubjectUnknownError
+from swarmnode.environments.records import EnvironmentRow
+from swarmnode.errors import EnvironmentDamagedError, RecoveryRefusedError, SubjectUnknownError
 from swarmnode.home.config import Config
 from swarmnode.market.explain import TaskView
 from swarmnode.people.book import People
 from swarmnode.people.seals import Seals
 from swarmnode.people.secrets import SecretStore
 from swarmnode.people.unlocking import Unlocking
+from swarmnode.tasks.checkpoint import StoredFile
 from swarmnode.tasks.ids import TaskId
 from testnet.sim.memory_objects import MemoryObjects, Pool
 from tests.fake_market import ADA, BOB, FakeMarket
@@ -75,6 +77,33 @@ class FakeHousehold:
         self.unlocking = Unlocking(self.people, self.seals, Keyring(tables), tables)
 
 
+class FakeEnvironments:
+    """None is known."""
+
+    def all(self, person: str = "") -> Sequence[EnvironmentRow]:
+        return ()
+
+    def warm(self, name: str) -> tuple[PeerId, ...]:
+        return ()
+
+    async def find(self, key: bytes, source: str, person: str = "") -> EnvironmentRow | None:
+        return None
+
+    async def take_in(
+        self,
+        key: bytes,
+        source: str,
+        left: Sequence[StoredFile],
+        *,
+        is_private: bool,
+        person: str = "",
+    ) -> EnvironmentRow:
+        raise EnvironmentDamagedError("the build left no environment with a record")
+
+    async def forget(self, key: bytes, person: str = "") -> EnvironmentRow | None:
+        return None
+
+
 class FakeNode:
     """A node whose pool is this machine's memory."""
 
@@ -85,6 +114,7 @@ class FakeNode:
         self.tables = MemoryTables()
         self.config = Config()
         self.household = FakeHousehold(self.tables)
+        self.environments = FakeEnvironments()
         self.removed_as_lab: list[tuple[Address, str]] = []
         self.cancelled_as_lab: list[tuple[TaskId, str]] = []
         self.reasons: tuple[str, ...] = ()

@@ -7,6 +7,7 @@ from p2p.ids import PeerId
 from storage.facade import Forgotten, NameStore, Objects
 from storage.ids import Address
 from swarmnode.api.schema.node import MemberLine, PeerLine, PhraseShown, RemovalDone, Status
+from swarmnode.environments.records import EnvironmentRow
 from swarmnode.home.config import Config
 from swarmnode.market.buyer.own_machines.hand_over import RemovedElsewhere
 from swarmnode.market.explain import Explanation, TaskEvent, TaskView
@@ -15,6 +16,7 @@ from swarmnode.people.book import People
 from swarmnode.people.seals import Seals
 from swarmnode.people.secrets import SecretStore
 from swarmnode.people.unlocking import Unlocking
+from swarmnode.tasks.checkpoint import StoredFile
 from swarmnode.tasks.choices import JobSignal
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.messages import FilesTold
@@ -179,6 +181,32 @@ class HouseholdFace(Protocol):
     def secrets(self) -> SecretStore: ...
 
 
+class EnvironmentsFace(Protocol):
+    """What the API needs of `swarmnode.environments.service.EnvironmentService`."""
+
+    def all(self, person: str = "") -> Sequence[EnvironmentRow]: ...
+
+    def warm(self, name: str) -> tuple[PeerId, ...]:
+        """Machines that say that they have it laid out."""
+        ...
+
+    async def find(self, key: bytes, source: str, person: str = "") -> EnvironmentRow | None: ...
+
+    async def take_in(
+        self,
+        key: bytes,
+        source: str,
+        left: Sequence[StoredFile],
+        *,
+        is_private: bool,
+        person: str = "",
+    ) -> EnvironmentRow:
+        """Raises EnvironmentDamagedError."""
+        ...
+
+    async def forget(self, key: bytes, person: str = "") -> EnvironmentRow | None: ...
+
+
 class NodeFace(Protocol):
     """The node, as far as its owner may steer it through the API."""
 
@@ -193,6 +221,9 @@ class NodeFace(Protocol):
 
     @property
     def household(self) -> HouseholdFace: ...
+
+    @property
+    def environments(self) -> EnvironmentsFace: ...
 
     @property
     def estate(self) -> EstateFace: ...

@@ -12,6 +12,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from swarmnode.api.reply import reply
+from swarmnode.api.schema.environments import (
+    EnvironmentFound,
+    EnvironmentLine,
+    EnvironmentMade,
+    EnvironmentWanted,
+)
 from swarmnode.api.schema.folders import MissingReply
 from swarmnode.api.schema.node import (
     API_VERSION,
@@ -127,6 +133,10 @@ ANSWERS: Final[dict[tuple[str, str], Answer]] = {
     ("GET", "/api/v1/tasks/{task}/logs"): Answer(
         BYTES, query=("stream", "offset", "follow", "attempt")
     ),
+    ("GET", "/api/v1/environments"): Answer(list[EnvironmentLine]),
+    ("POST", "/api/v1/environments/find"): Answer(EnvironmentFound, EnvironmentWanted),
+    ("POST", "/api/v1/environments/take"): Answer(EnvironmentLine, EnvironmentMade, status=201),
+    ("POST", "/api/v1/environments/forget"): Answer(dict[str, bool], EnvironmentWanted),
     ("GET", "/api/v1/events"): Answer("text/event-stream"),
     ("GET", "/api/v1/openapi.json"): Answer(ANY_OBJECT),
 }

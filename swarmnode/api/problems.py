@@ -28,6 +28,7 @@ from swarmnode.api.schema.node import Problem
 from swarmnode.errors import (
     AttemptUnknownError,
     ConfigError,
+    EnvironmentDamagedError,
     EnvironmentUnknownError,
     FolderStaleError,
     LimitNotEnforceableError,
@@ -87,6 +88,7 @@ PROBLEMS: Final[dict[type[Exception], tuple[int, str, str]]] = {
     NameConflictError: (409, "name_conflict", "another write came first"),
     StaleFenceError: (409, "stale_fence", "a newer attempt owns this"),
     LimitNotEnforceableError: (422, "limit_not_enforceable", "a limit cannot be enforced"),
+    EnvironmentDamagedError: (409, "environment_damaged", "the environment cannot be used"),
     EnvironmentUnknownError: (422, "environment_unknown", "no such environment"),
     ObjectDegradedError: (503, "object_degraded", "too few shards can be had now"),
     FolderStaleError: (409, "folder_stale", "the folder has to be asked about again"),

@@ -139,6 +139,7 @@ def _executor(
             ctx_module=Path(ctx.__file__),
             given_bytes_max=int(compute.disk_gib * GIB),
             net_private=compute.net_private,
+            environments_bytes_max=int(compute.environments_gib * GIB),
         ),
         {name: Path(env.path) for name, env in config.env.items()},
         workers,

@@ -13,6 +13,7 @@ from swarmnode.errors import ExecutorUnavailableError, LimitNotEnforceableError
 from swarmnode.executor.cpus import as_list
 from swarmnode.executor.disk.given import given_bytes
 from swarmnode.executor.disk.work_disk import WorkDisk
+from swarmnode.executor.environments.catalogue import Environments, Shown
 from swarmnode.executor.job_folder import CrashRecord, JobFolder, boot_id
 from swarmnode.executor.kernel.cgroup import JobCgroup
 from swarmnode.executor.port import JobSecrets, JobSpec, Limit
@@ -25,7 +26,6 @@ from swarmnode.executor.sandbox.command import (
     Sources,
     bwrap_argv,
     bwrap_options,
-    environment_options,
     task_environment,
 )
 from swarmnode.executor.sandbox.etc import ETC_NET
@@ -65,7 +65,7 @@ class Launcher(msgspec.Struct, frozen=True):
 
     folder: Path
     config: ExecutorConfig
-    environments: Mapping[str, Path]
+    environments: Environments
     capability: Capability
     gpu_device: Callable[[str], str]
     """UUID of a GPU to its device file."""
@@ -255,25 +255,28 @@ class Launcher(msgspec.Struct, frozen=True):
     def _view(
         self, spec: JobSpec, folder: JobFolder, sources: Sources, *, has_disk: bool
     ) -> SandboxView:
-        root = self.environments[spec.environment] if spec.environment else None
+        work = sources.held(FD_DISK) if has_disk else sources(folder.work)
+        has_net = bool(spec.net)
+        shown = self.environments.shown(spec.environment, work, sources, has_network=has_net)
         return SandboxView(
-            work=sources.held(FD_DISK) if has_disk else sources(folder.work),
+            work=work,
             ctx=folder.ctx,
             etc=self.shared,
-            env=self._task_environment(spec, root, WORK, "/tmp", CTX),  # noqa: S108
+            env=self._task_environment(spec, shown, WORK, "/tmp", CTX),  # noqa: S108
             tmp_bytes=spec.memory_bytes - spec.memory_bytes // _PROGRAM_PARTS,
             cpus=sources(folder.path / "cpus"),
             sources=sources,
-            environment=tuple(environment_options(root, sources)) if root else (),
+            environment=shown.options,
+            has_own_system=shown.has_own_system,
             devices=tuple(self.gpu_device(uuid) for uuid in spec.gpus),
-            has_net=bool(spec.net),
+            has_net=has_net,
         )
 
     def _container_order(self, record: CrashRecord, folder: JobFolder) -> list[tuple[str, str]]:
         spec = record.spec
         folder.open_for_container(record.uid)
-        root = self.environments[spec.environment] if spec.environment else None
-        env = self._task_environment(spec, root, str(folder.work), str(folder.tmp), str(folder.ctx))
+        seen = Shown(bins=self.environments.bins_of(spec.environment))
+        env = self._task_environment(spec, seen, str(folder.work), str(folder.tmp), str(folder.ctx))
         return [
             ("guard_uid", str(record.guard_uid)),
             *(("argv", word) for word in spec.argv),
@@ -281,17 +284,19 @@ class Launcher(msgspec.Struct, frozen=True):
         ]
 
     def _task_environment(
-        self, spec: JobSpec, root: Path | None, home: str, tmp: str, ctx: str
+        self, spec: JobSpec, shown: Shown, home: str, tmp: str, ctx: str
     ) -> dict[str, str]:
         task, _, fence = spec.job.rpartition(".")
         asked = {
+            **dict(shown.variables),
             "CUDA_VISIBLE_DEVICES": ",".join(spec.gpus),
             **spec.env,
             "SWARM_TASK": task,
             "SWARM_ATTEMPT": fence,
         }
-        bins = [str(root / "bin")] if root else []
-        return task_environment(asked, home=home, tmp=tmp, ctx=ctx, bins=bins)
+        return task_environment(
+            asked, home=home, tmp=tmp, ctx=ctx, bins=shown.bins, libraries=shown.libraries
+        )
 
     def _spawn(
         self, folder: JobFolder, lock: int, disk: WorkDisk | None, secrets: JobSecrets | None

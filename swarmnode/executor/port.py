@@ -35,7 +35,7 @@ class JobSpec(msgspec.Struct, frozen=True):
     disk_bytes: int
     wall_s: float
     environment: str | None = None
-    """Name of an `[env.NAME] path` of this machine's config, bound read-only."""
+    """One of `Executor.environments`, bound read-only."""
     gpus: tuple[str, ...] = ()
     """UUIDs of granted GPUs."""
     must_enforce: frozenset[Limit] = frozenset()
@@ -93,6 +93,29 @@ JobCall = Callable[[JobId, bytes], Awaitable[bytes]]
 """Answers one request that a running task made through its `ctx` (length-prefixed JSON)."""
 
 
+class BringsEnvironments(Protocol):
+    """The part of an Executor that brings environments to its machine."""
+
+    @property
+    def is_possible(self) -> bool:
+        """False where a sandbox can show nothing but the machine's own folders."""
+        ...
+
+    async def arrived(self) -> None:
+        """Return once another has come."""
+
+    def has(self, name: str) -> bool:
+        """Whether a job that asks for it could start."""
+        ...
+
+    async def bring(self, name: str, digest: bytes, chunks: AsyncIterable[bytes]) -> None:
+        """Have the tree of these bytes here under that name, unless it is.
+
+        Raises EnvironmentDamagedError (other bytes than `digest` says), TreeRefusedError and
+        ExecutorUnavailableError (no room).
+        """
+
+
 class Executor(Protocol):
     """Runs jobs. Errors: LimitNotEnforceableError, EnvironmentUnknownError, JobUnknownError."""
 
@@ -116,6 +139,11 @@ class Executor(Protocol):
 
     def environments(self) -> tuple[str, ...]:
         """Names that JobSpec.environment may have here."""
+        ...
+
+    @property
+    def bringing(self) -> "BringsEnvironments":
+        """Brings those that were built for the pool."""
         ...
 
     def on_call(self, answer: JobCall) -> None:

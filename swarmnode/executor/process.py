@@ -17,7 +17,6 @@ import trio
 from p2p.workers import Workers
 from swarmnode.contained import contained
 from swarmnode.errors import (
-    EnvironmentUnknownError,
     ExecutorUnavailableError,
     GpuUnknownError,
     JobRunningError,
@@ -30,7 +29,8 @@ from swarmnode.executor.cpus import choose
 from swarmnode.executor.disk import safe_files, work_files
 from swarmnode.executor.disk.given import GivenRoom
 from swarmnode.executor.disk.work_disk import WorkDisk
-from swarmnode.executor.environments import checked_environment
+from swarmnode.executor.environments.arrivals import EnvironmentArrivals
+from swarmnode.executor.environments.catalogue import environments_of
 from swarmnode.executor.job import ExecutorJob
 from swarmnode.executor.job_disks import JobDisks
 from swarmnode.executor.job_folder import CrashRecord, JobFolder, read_jobs
@@ -80,11 +80,9 @@ class ProcessExecutor(work_files.WorkFiles):
     ) -> None:
         """`resolver` finds the hosts that tasks talk to; None: as this machine does."""
         self._folder = folder.resolve()
-        self._environments = {
-            name: checked_environment(name, path, self._folder)
-            for name, path in sorted(environments.items())
-        }
         super().__init__(workers)
+        self._environments = environments_of(self._folder, config, environments)
+        self.bringing = EnvironmentArrivals(self._environments, workers, self._in_use)
         self._config, self._gpu_device = config, gpu_device
         self._attendant = Attendant(
             workers, self._stock, resolver or HostResolver(), config.net_private
@@ -128,7 +126,12 @@ class ProcessExecutor(work_files.WorkFiles):
         if not launcher.capability.trouble:
             launcher.prepare_machine()
         launcher.jobs.mkdir(exist_ok=True)
+        self._environments.open()
         return launcher
+
+    def _in_use(self) -> set[str]:
+        jobs = [job.record.spec for job in self._jobs.values() if job.exit is None]
+        return {spec.environment for spec in jobs if spec.environment}
 
     def _ready_launcher(self) -> Launcher:
         if self._launcher is None:
@@ -173,8 +176,8 @@ class ProcessExecutor(work_files.WorkFiles):
         return self._capability.net_trouble
 
     def environments(self) -> tuple[str, ...]:
-        """Names of the configured environments."""
-        return tuple(self._environments)
+        """Configured, built and here, and those that can be built."""
+        return self._environments.names()
 
     def on_call(self, answer: JobCall) -> None:
         """Set who answers the tasks' `ctx` requests."""
@@ -208,9 +211,7 @@ class ProcessExecutor(work_files.WorkFiles):
             raise ExecutorUnavailableError(self._capability.trouble)
 
     def _check(self, spec: JobSpec) -> None:
-        if spec.environment is not None and spec.environment not in self._environments:
-            have = ", ".join(self._environments) or "none"
-            raise EnvironmentUnknownError(f"no environment {spec.environment!r} here; have: {have}")
+        self._environments.check(spec.environment)
         if spec.net and (why := self._capability.net_trouble):
             raise NetUnavailableError(why)
         limits = self._capability.limits
@@ -241,9 +242,8 @@ class ProcessExecutor(work_files.WorkFiles):
         return record, launcher.start(record, folder, disk, lease or "", secrets)
 
     def _make_disk(self, folder: JobFolder, disk_bytes: int) -> WorkDisk | None:
-        if self._capability.limits[Limit.DISK_FS]:
-            return None
-        return self._disks.make(folder, disk_bytes)
+        lacks = self._capability.limits[Limit.DISK_FS]
+        return None if lacks else self._disks.make(folder, disk_bytes)
 
     async def _write(self, work: Callable[[], ResultT]) -> ResultT:
         try:

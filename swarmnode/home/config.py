@@ -166,6 +166,8 @@ class ComputeSection(_Section):
     """Thousandths of a core."""
     memory_mib: int = _count(0, 0, 64 * 1024 * 1024)
     disk_gib: float = _number(20.0, 0, 1e6)
+    environments_gib: float = _number(20.0, 0, 1e6)
+    """For environments of the pool; those used least recently give way."""
     gpus: bool = True
     tasks_max: int = _count(16, 1, 4096)
     sandbox: str = _choice("bwrap", "bwrap", "container")

@@ -35,6 +35,10 @@ class CallForBids(Message, frozen=True, tag=100):
     """How long the buyer would like room to be held; sellers have a limit of their own."""
     net: tuple[str, ...] = ()
     """What of the network the task may talk to, as its spec has it."""
+    machine: str = ""
+    """The kind of machine that the environment is for; empty for any."""
+    environment_bytes: int = 0
+    """Of an environment that was built for the pool: what is to be brought where it is not."""
 
 
 class Bid(Message, frozen=True, tag=101):
@@ -54,6 +58,8 @@ class Bid(Message, frozen=True, tag=101):
     detail: str = ""
     alone_ms: int = 0
     """How long a job goes on here after its lease was renewed last; 0 from who does not say."""
+    bring_bytes: int = 0
+    """What of the environment is not here and would be brought first."""
 
 
 class AwardTerms(Record, frozen=True):

@@ -33,6 +33,9 @@ FAILURES_MAX: Final = 5
 FAILED_HERE: Final = 2
 """A machine on which the very task has failed weighs like so many losses: others are tried."""
 
+BRING_BYTES_PER_S: Final = 12_500_000
+"""At which an environment is taken to come to a machine: a line of 100 Mbit/s, filled."""
+
 NUMBER_MAX: Final = 10**15
 """A seller may claim any 64-bit number: sums of clamped ones can still be written down."""
 
@@ -48,9 +51,11 @@ def slack_ms(priority_class: PriorityClass, deadline_left_ms: int | None) -> int
 def score_parts(bid: Bid, *, rtt_ms: int, slack: int, failures: int) -> Parts:
     """The parts of a bid's score; numbers a seller gives are clamped to what makes sense."""
     waiting_ms = max(0, bid.eta_ms) + rtt_ms
+    bring_ms = max(0, bid.bring_bytes) * 1000 // BRING_BYTES_PER_S
     return (
         ("price", _clamped(bid.price_microcredits)),
         ("waiting", _clamped(waiting_ms * MICROCREDITS // slack)),
+        ("environment", _clamped(bring_ms * MICROCREDITS // slack)),
         ("waste", _clamped(bid.waste_micro)),
         ("failures", min(failures, FAILURES_MAX) * FAILURE_MICRO),
     )

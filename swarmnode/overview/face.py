@@ -11,6 +11,7 @@ from storage.facade import Forgotten, NameStore, Objects
 from storage.ids import Address
 from storage.service import StorageService
 from swarmnode.api.schema.node import MemberLine, PeerLine, PhraseShown, RemovalDone, Status
+from swarmnode.environments.service import EnvironmentService
 from swarmnode.errors import NotAllowedError, TaskUnknownError
 from swarmnode.estate.service import EstateService
 from swarmnode.home.config import Config
@@ -33,6 +34,7 @@ class LocalFace(msgspec.Struct, frozen=True):
     market: MarketService
     estate: EstateService
     household: Household
+    environments: EnvironmentService
     roster: Roster
     reader: StatusReader
 

@@ -42,6 +42,10 @@ class ResourceAdvert(Record, frozen=True):
     says nothing, and has none for tasks."""
     net_others: tuple[str, ...] = ()
     """The same for tasks of other labs."""
+    machine: str = ""
+    """What kind of machine it is, as uname has it: x86_64, aarch64."""
+    brings: bool = False
+    """Environments that were built for the pool can be brought there."""
 
 
 def read_advert(body: bytes) -> ResourceAdvert | None:

@@ -53,6 +53,7 @@ class LocalMachine:
             disk_bytes=disk.total,
             disk_free_bytes=disk.free,
             gpus=self._gpus(),
+            kind=os.uname().machine,
         )
 
     def _gpus(self) -> tuple[Gpu, ...]:

@@ -32,6 +32,8 @@ class MachineSnapshot(msgspec.Struct, frozen=True):
     disk_bytes: int
     disk_free_bytes: int
     gpus: tuple[Gpu, ...]
+    kind: str = "x86_64"
+    """As uname has it."""
 
 
 class Machine(Protocol):

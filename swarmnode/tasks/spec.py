@@ -10,6 +10,7 @@ from p2p.ids import PeerId
 from p2p.wire.codec import Record
 from swarmnode.tasks.choices import PriorityClass as PriorityClass
 from swarmnode.tasks.choices import Repeatability as Repeatability
+from swarmnode.tasks.environments.records import BuiltEnvironment as BuiltEnvironment
 
 DEFAULT_TIMEOUT_MS: Final = 30 * 86_400_000
 """A month: long trainings end before it, forgotten loops do not occupy a machine for ever."""
@@ -91,3 +92,5 @@ class TaskSpec(Record, frozen=True):
     """Labs besides the submitter's whose machines may be given those, or `any`."""
     net: tuple[str, ...] = ()
     """What of the network it may talk to, in the words of swarmnode.reach; nothing: no network."""
+    built: BuiltEnvironment | None = None
+    """An environment that was built for the pool; `env` is its name then."""

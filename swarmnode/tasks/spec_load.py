@@ -10,7 +10,7 @@ from p2p.wire.codec import encode
 from swarmnode.errors import SpecError
 from swarmnode.limits import SPEC_BYTES_MAX, SPEC_TEXT_CHARS_MAX, SPEC_VALUES_MAX
 from swarmnode.tasks.secrets.wants import text_of
-from swarmnode.tasks.spec import GpuWant, NetWant, Shape, TaskSpec
+from swarmnode.tasks.spec import BuiltEnvironment, GpuWant, NetWant, Shape, TaskSpec
 from swarmnode.tasks.spec_read import Reader, read_task
 
 _ENDLESS_KEY: Final = re.compile(r"^(?:[^.=\[#\n]+\.){32}", re.MULTILINE)
@@ -101,12 +101,23 @@ def every_key(spec: TaskSpec) -> dict[str, object]:
         "secrets": [text_of(name, where) for name, where in spec.secrets],
         "secret_to": list(spec.secret_to),
         "net": list(spec.net),
+        "built": None if spec.built is None else built_as_dict(spec.built),
     }
     if spec.checkpoint is not None:
         every = f"{spec.checkpoint.every_ms}ms"
         keep = spec.checkpoint.keep
         document["checkpoint"] = {"dir": spec.checkpoint.folder, "every_s": every, "keep": keep}
     return document
+
+
+def built_as_dict(built: BuiltEnvironment) -> dict[str, object]:
+    """As the key `built` has it."""
+    return {
+        "cap": built.cap,
+        "digest": built.digest.hex(),
+        "bytes": built.size_bytes,
+        "machine": built.machine,
+    }
 
 
 def _shape_as_dict(shape: Shape) -> dict[str, object]:

@@ -5,15 +5,19 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Final, TypeVar
 
+from msgspec.structs import replace
+
 from p2p.ids import PeerId
 from storage.errors import CapabilityError
 from storage.manifests.capability import parse_cap
 from swarmnode import reach
 from swarmnode.limits import PATTERNS_MAX, RETRIES_MAX, TASK_MEMORY_BYTES_MIN, TASK_NAME_CHARS_MAX
 from swarmnode.tasks.choices import Limit, PriorityClass, Repeatability
+from swarmnode.tasks.environments.naming import BUILT, KEY_BYTES
 from swarmnode.tasks.secrets.wants import ANY_LAB, variables_of, wants_of
 from swarmnode.tasks.sizes import parse_bytes, parse_cores, parse_duration_ms
 from swarmnode.tasks.spec import (
+    BuiltEnvironment,
     CheckpointSpec,
     GpuWant,
     NetWant,
@@ -94,7 +98,12 @@ def read_task(reader: Reader) -> TaskSpec:
         secrets=reader.take("secrets", lambda given: wants_of(_texts(given)), ()),
         secret_to=reader.take("secret_to", _labs, ()),
         net=reader.take("net", _reach, ()),
+        built=_built(reader.table("built")),
     )
+    if spec.built is not None and not reader.faults:
+        spec = replace(spec, env=spec.built.name)
+    elif spec.env.startswith(BUILT):
+        reader.fault("env", f"{spec.env!r} says nothing without `built`")
     if not spec.run and not any(fault.startswith("run:") for fault in reader.faults):
         reader.fault("run", "give the program and its arguments as a list")
     for name in sorted({*variables_of(spec.secrets)} & {name for name, _ in spec.variables}):
@@ -156,6 +165,21 @@ def _checkpoint(reader: Reader | None) -> CheckpointSpec | None:
     )
     reader.end()
     return spec
+
+
+def _built(reader: Reader | None) -> BuiltEnvironment | None:
+    if reader is None:
+        return None
+    built = BuiltEnvironment(
+        cap=reader.take("cap", _cap, ""),
+        digest=reader.take("digest", _digest, b""),
+        size_bytes=reader.take("bytes", _count(0, 1 << 50), 0),
+        machine=reader.take("machine", _text, ""),
+    )
+    if not built.cap or not built.digest or not built.machine:
+        reader.fault("built", "cap, digest, bytes and machine belong together")
+    reader.end()
+    return built
 
 
 # -- values: each raises ValueError with a text for people
@@ -239,6 +263,20 @@ def _inputs(given: object) -> tuple[tuple[str, str], ...]:
             raise ValueError(f"{name}: {exc}") from exc
         inputs[place] = cap
     return tuple(sorted(inputs.items()))
+
+
+def _cap(given: object) -> str:
+    try:
+        parse_cap(str(given))
+    except CapabilityError as exc:
+        raise ValueError(str(exc)) from exc
+    return str(given)
+
+
+def _digest(given: object) -> bytes:
+    if not isinstance(given, str) or len(given) != 2 * KEY_BYTES:
+        raise ValueError(f"{str(given)[:40]!r} is not {2 * KEY_BYTES} hexadecimal digits")
+    return bytes.fromhex(given)
 
 
 def _globs(given: object) -> tuple[str, ...]:

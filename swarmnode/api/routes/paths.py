@@ -8,6 +8,7 @@ from swarmnode.api.access.tokens import NO_TOKENS, TokenBook
 from swarmnode.api.events import EventHub
 from swarmnode.api.face import NodeFace
 from swarmnode.api.openapi import OpenApiRoutes
+from swarmnode.api.routes.environments import EnvironmentRoutes
 from swarmnode.api.routes.events import EventRoutes
 from swarmnode.api.routes.folders import FolderRoutes
 from swarmnode.api.routes.node import NodeRoutes
@@ -43,6 +44,7 @@ def all_routes(node: NodeFace, hub: EventHub, tokens: TokenBook = NO_TOKENS) -> 
         *FolderRoutes(node).routes(),
         *TaskRoutes(node).routes(),
         *SecretRoutes(node).routes(),
+        *EnvironmentRoutes(node).routes(),
         *EventRoutes(hub).routes(),
         *PeopleRoutes(node, tokens).routes(),
     ]

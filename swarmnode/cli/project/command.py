@@ -11,7 +11,7 @@ from swarmnode.cli import exits
 from swarmnode.cli.client import Client, Document
 from swarmnode.cli.nouns.up import node_options, start
 from swarmnode.cli.output import output_option, printable
-from swarmnode.cli.project import changes
+from swarmnode.cli.project import changes, packages
 from swarmnode.cli.project.hints import of_failure, refuse_missing
 from swarmnode.cli.project.places import (
     from_here,
@@ -40,6 +40,7 @@ from swarmnode.cli.task.submitting import (
 
 if TYPE_CHECKING:
     from swarmnode.cli.project.results import Bringer
+    from swarmnode.project.environment.lock import Lock
     from swarmnode.project.root import Project
 
 _NODE_FLAGS: Final = ("profile", "addresses", "api_tcp", "log_level")
@@ -53,6 +54,9 @@ _INTO: Final = ("sh", "-c", 'unset CDPATH; cd -- "./$0" && exec "$@"')
 @click.argument("argv", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND...]")
 @click.option(
     "--all-files", is_flag=True, help="Also what git ignores; .swarmignore still leaves out."
+)
+@click.option(
+    "--allow-build", is_flag=True, help="Packages without wheels are built, in the sandbox."
 )
 @click.option("-n", "--no-stdin", is_flag=True, help="What is piped in stays here.")
 @submit_options
@@ -96,23 +100,20 @@ def _send(
 ) -> int:
     project = project_here()
     spec = _spec_of(project, spec_file, flags, argv)
+    lock = _lock_of(project, spec, allow_build=flags["allow_build"])
     wanted = from_here(project, task_inputs.read(inputs))
     refuse_second(spec)
     task_inputs.check(spec, [*wanted, stand_in()])
     sending = looked_at(project, takes_all=all_files)
-    if argv and not wanted and not spec.get("inputs"):
-        refuse_missing(argv, project.root, project.within, sending.names())
+    _refuse_missing(argv, project, spec, wanted, sending)
     bringer = _bringer(sending, spec) if not (dry_run or detach) else None
     with node(wait_s) as client:
         refuse_missing_secrets(client, spec)
+        lock = packages.where_known(client, lock)
         if dry_run:
-            return _show(sending, client, spec, fmt)
-        with piped(is_wanted=not no_stdin) as given:
-            task_follow.say(sending.words())
-            wanted += [given] if given else []
-            _store(client, spec, sending, wanted, is_kept=keep_inputs)
-        if given:
-            spec["run"] = [*FROM_FILE, *spec["run"]]
+            return _show(sending, project, client, spec, lock, fmt)
+        packages.provide(client, spec, lock, project)
+        _send_along(client, spec, sending, wanted, no_stdin=no_stdin, is_kept=keep_inputs)
         _forget_unknown(client, spec)
         if detach:
             return leave_it(client, spec, fmt)
@@ -121,11 +122,39 @@ def _send(
         return _brought(client, stayed, bringer)
 
 
+def _refuse_missing(
+    argv: tuple[str, ...],
+    project: "Project",
+    spec: Document,
+    wanted: list[Input],
+    sending: Sending,
+) -> None:
+    if argv and not wanted and not spec.get("inputs"):
+        refuse_missing(argv, project.root, project.within, sending.names())
+
+
 def _forget_unknown(client: Client, spec: Document) -> None:
     """A node of an older version does not know `changes`, which nobody may have asked for."""
     known = client.get("/api/v1/openapi.json")
     if _SIGNAL_PATH not in known["paths"] and spec.pop("changes", False):
         task_follow.say("the node here is an older one: it does not tell what is changed")
+
+
+def _send_along(
+    client: Client,
+    spec: Document,
+    sending: Sending,
+    wanted: list[Input],
+    *,
+    no_stdin: bool,
+    is_kept: bool,
+) -> None:
+    """The project, inputs, and what is piped in."""
+    with piped(is_wanted=not no_stdin) as given:
+        task_follow.say(sending.words())
+        _store(client, spec, sending, [*wanted, *([given] if given else [])], is_kept=is_kept)
+    if given:
+        spec["run"] = [*FROM_FILE, *spec["run"]]
 
 
 def _store(
@@ -158,8 +187,32 @@ def _spec_of(
     return spec
 
 
-def _show(sending: Sending, client: Client, spec: Document, fmt: str) -> int:
-    """Where it would go, and what would be sent."""
+def _lock_of(project: "Project", spec: Document, *, allow_build: bool) -> "Lock | None":
+    """Of the packages that the project names; a name of machines stays in the spec."""
+    wish = str(spec.get("env") or "")
+    if spec.get("built") or not packages.is_file(project, wish):
+        return None
+    spec.pop("env", None)
+    lock = packages.lock_here(project, wish, allow_build=allow_build)
+    if lock is None:
+        task_follow.say("no environment: the machine's own programs")
+    return lock
+
+
+def _show(
+    sending: Sending,
+    project: "Project",
+    client: Client,
+    spec: Document,
+    lock: "Lock | None",
+    fmt: str,
+) -> int:
+    """Where it would go, in which environment, and what would be sent."""
+    if lock is not None:
+        line = packages.found(client, lock)
+        task_follow.say(packages.words(lock, line))
+        if line is not None:
+            packages.use(spec, line, project)
     task_follow.say(sending.words().replace("sending", "would send", 1))
     for name in sending.left_out():
         task_follow.say(printable(f"  left out: {name}"))
@@ -191,6 +244,8 @@ def _brought(client: Client, stayed: Stayed, bringer: "Bringer | None") -> int:
 
 def _explain(stayed: Stayed, project: "Project", sending: Sending, spec: Document) -> None:
     """What helps where a module lacked."""
-    words = of_failure(stayed.last_words, project.within, sending.names(), str(spec.get("env", "")))
+    seen = "" if spec.get("built") else str(spec.get("env", ""))
+    lacks = packages.LACKS if spec.get("built") else ""
+    words = of_failure(stayed.last_words, project.within, sending.names(), seen, lacks)
     if stayed.code and words:
         task_follow.say(words)

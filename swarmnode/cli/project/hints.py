@@ -116,8 +116,13 @@ def _text(parts: "Parts") -> str:
     return os.fsdecode(b"/".join(parts))
 
 
-def of_failure(stderr: bytes, within: "Parts", sent: "Mapping[Parts, Found]", env: str) -> str:
-    """What a failed program's last words ask for; empty: nothing that we know."""
+def of_failure(
+    stderr: bytes, within: "Parts", sent: "Mapping[Parts, Found]", env: str, lacks: str = ""
+) -> str:
+    """What a failed program's last words ask for; empty: nothing that we know.
+
+    `lacks` is what to say of a module instead, where the environment is the project's own.
+    """
     found = _NO_MODULE.search(stderr.decode("utf-8", "replace"))
     if found is None:
         return ""
@@ -128,5 +133,10 @@ def of_failure(stderr: bytes, within: "Parts", sent: "Mapping[Parts, Found]", en
         shortest = min(places, key=len)
         place = os.path.relpath(_text(shortest) or ".", _text(within) or ".")
         return f"{module} lies in {place}/: --set PYTHONPATH={place}"
+    if lacks:
+        return lacks.format(module)
     where = f"environment {env}" if env else "the machine's own Python"
-    return f"{where} has no {module}: name an environment that has it (--env NAME)"
+    return (
+        f"{where} has no {module}: name an environment that has it (--env NAME), "
+        "or what brings it in requirements.txt"
+    )

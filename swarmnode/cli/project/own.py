@@ -6,6 +6,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from swarmnode.cli.files import folders
+from swarmnode.cli.files.local import cannot_write
 from swarmnode.cli.files.upload import FileReader
 
 if TYPE_CHECKING:
@@ -25,6 +27,15 @@ def make_own(root: Path) -> None:
     with own_folder(root) as own, suppress(FileExistsError):
         os.close(os.open(".gitignore", _NEW, 0o666, dir_fd=own))
         (root / OWN_FOLDER / ".gitignore").write_text("*\n")
+
+
+def own_or_refuse(root: Path) -> Path:
+    """Our folder in a project, made where it lacks. Raises CliError."""
+    try:
+        make_own(root)
+    except OSError as error:
+        raise cannot_write(folders.shown(root / OWN_FOLDER), error) from error
+    return root / OWN_FOLDER
 
 
 @contextmanager

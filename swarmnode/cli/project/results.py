@@ -15,9 +15,8 @@ import msgspec
 from swarmnode.cli import exits
 from swarmnode.cli.client import ApiError, Client, Document, NodeUnreachableError
 from swarmnode.cli.files import folders
-from swarmnode.cli.files.local import cannot_write
 from swarmnode.cli.output import complain, printable
-from swarmnode.cli.project.own import OWN_FOLDER, make_own, own_folder
+from swarmnode.cli.project.own import own_folder, own_or_refuse
 from swarmnode.cli.task import follow as task_follow
 
 if TYPE_CHECKING:
@@ -39,13 +38,9 @@ class Bringer:
         """Raises CliError where nothing could be brought: better now than after hours of work."""
         from swarmnode.tree.format import EntryKind
 
-        self._root, self._own = root, root / OWN_FOLDER
+        self._root, self._own = root, own_or_refuse(root)
         files = (name for name in sent if name.kind is not EntryKind.FOLDER)
         self._sent = {name.parts: _mark_of(name) for name in files}
-        try:
-            make_own(root)
-        except OSError as error:
-            raise cannot_write(folders.shown(self._own), error) from error
 
     def bring(self, client: Client, detail: Document) -> int:
         """All outputs of a task that has ended; the exit code for what could not be brought."""

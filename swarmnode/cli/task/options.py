@@ -22,7 +22,11 @@ _OPTIONS: Final = (
     click.option("--gpu", type=click.IntRange(0), metavar="N", help="GPUs, all on one machine."),
     click.option("--vram", metavar="SIZE", help="Memory of each GPU."),
     click.option("--gpu-model", metavar="TEXT", help="Part of the GPU model's name."),
-    click.option("--env", metavar="NAME", help="An environment that machines advertise."),
+    click.option(
+        "--env",
+        metavar="NAME|FILE",
+        help="An environment that machines advertise; run: also a file of the project, or none.",
+    ),
     click.option("--net", metavar="WHAT[,WHAT...]", help=f"What it may talk to: {NET_WORDS}."),
     click.option(
         "--set", "variables", multiple=True, metavar="NAME=VALUE", help="Environment variable."

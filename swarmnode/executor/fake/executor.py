@@ -22,6 +22,7 @@ from swarmnode.errors import (
 )
 from swarmnode.executor.fake import files as fake_files
 from swarmnode.executor.fake import programs as fake_programs
+from swarmnode.executor.fake.bringing import FakeBringing
 from swarmnode.executor.fake.programs import Process, Program
 from swarmnode.executor.port import (
     FileStat,
@@ -111,7 +112,7 @@ class FakeExecutor:
         programs: Mapping[str, Program] | None = None,
         wall_ms: Callable[[], int] = _virtual_ms,
     ) -> None:
-        self._environments = tuple(sorted(environments))
+        self.bringing = FakeBringing(environments)
         self._limits = {limit: (not_enforced or {}).get(limit, "") for limit in Limit}
         """Each limit, and why it is not enforced; empty: it is."""
         self._trouble, self._net_trouble = trouble, net_trouble
@@ -150,8 +151,8 @@ class FakeExecutor:
         return self._net_trouble
 
     def environments(self) -> tuple[str, ...]:
-        """As configured."""
-        return self._environments
+        """As configured, and what was brought."""
+        return self.bringing.names()
 
     def on_call(self, answer: JobCall) -> None:
         """Set who answers; see `ask`."""
@@ -237,8 +238,8 @@ class FakeExecutor:
             raise ExecutorUnavailableError(self._trouble)
 
     def _check(self, spec: JobSpec) -> None:
-        if spec.environment is not None and spec.environment not in self._environments:
-            have = ", ".join(self._environments) or "none"
+        if spec.environment is not None and not self.bringing.has(spec.environment):
+            have = ", ".join(self.bringing.names()) or "none"
             raise EnvironmentUnknownError(f"no environment {spec.environment!r} here; have: {have}")
         if spec.net and self._net_trouble:
             raise NetUnavailableError(self._net_trouble)

@@ -47,6 +47,8 @@ class ExecutorConfig(msgspec.Struct, frozen=True):
     given_bytes_max: int = 20 * 1024**3
     # Hosts that tasks may reach though their addresses are private: names or addresses.
     net_private: tuple[str, ...] = ()
+    # What environments that were built for the pool may take: some ten of the usual size.
+    environments_bytes_max: int = 20 * 1024**3
     # Open files: data loaders hold some hundreds.
     nofile: int = 16_384
     # Users [first, first + count) are ours, no account has them: a node that is root runs each job

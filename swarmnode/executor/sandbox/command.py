@@ -9,7 +9,7 @@ bubblewrap runs as that user. What only root may reach is handed to it under /tm
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -43,10 +43,12 @@ _ALWAYS: Final[Mapping[str, str]] = {
     "PYTHONUNBUFFERED": "1",  # what a program prints is seen while it runs
 }
 _ETC: Final = (
-    "alternatives", "ca-certificates", "ld.so.cache", "localtime", "mime.types",
+    "ca-certificates", "localtime", "mime.types",
     "pki/ca-trust/extracted", "pki/tls/cert.pem", "pki/tls/certs", "ssl/certs", "ssl/openssl.cnf",
 )  # fmt: skip
-"""What programs need to start and to check certificates; never ssl/private or pki/tls/private."""
+"""What programs need to check certificates; never ssl/private or pki/tls/private."""
+_LINKED: Final = ("alternatives", "ld.so.cache")
+"""And to find programs and libraries of this machine."""
 
 
 class Sources:
@@ -86,7 +88,9 @@ class SandboxView(msgspec.Struct, frozen=True):
     """Where `sources` has the list of the job's processors."""
     sources: Sources
     environment: tuple[str, ...] = ()
-    """Options that show the environment asked for: `environment_options`."""
+    """Options that show the environment asked for."""
+    has_own_system: bool = False
+    """That brings programs and libraries of its own, in place of this machine's /usr."""
     devices: tuple[str, ...] = ()
     """Device files of granted GPUs."""
     has_net: bool = False
@@ -110,10 +114,11 @@ def bwrap_argv(
 def bwrap_options(view: SandboxView) -> list[str]:
     """The options for `bwrap --args`."""
     alone = () if view.has_net else ("--unshare-net",)
+    system = _certificates() if view.has_own_system else _system()
     options = [
         *_APART,
         *alone,
-        *_system(),
+        *system,
         *_scratch(view),
         *view.environment,
         *_gpus(view.devices),
@@ -138,7 +143,16 @@ def _system() -> list[str]:
             options += ["--symlink", os.readlink(path), path]
         elif os.path.isdir(path):  # a system whose /usr is not merged
             options += ["--ro-bind", path, path]
-    for name in _ETC:
+    return [*options, *_certificates(), *_etc(_LINKED)]
+
+
+def _certificates() -> list[str]:
+    return _etc(_ETC)
+
+
+def _etc(names: Sequence[str]) -> list[str]:
+    options = []
+    for name in names:
         options += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
     return options
 
@@ -166,47 +180,26 @@ def _gpus(devices: Sequence[str]) -> list[str]:
 
 
 def task_environment(
-    asked: Mapping[str, str], *, home: str, tmp: str, ctx: str, bins: Sequence[str]
+    asked: Mapping[str, str],
+    *,
+    home: str,
+    tmp: str,
+    ctx: str,
+    bins: Sequence[str],
+    libraries: str = "",
 ) -> dict[str, str]:
     """The variables a task starts with; what it asked for wins, except where ours come first."""
     path = ":".join([*bins, asked.get("PATH", _SYSTEM_PATH)])
     modules = ":".join(part for part in (asked.get("PYTHONPATH", ""), ctx) if part)
+    found = ":".join(part for part in (asked.get("LD_LIBRARY_PATH", ""), libraries) if part)
     return {
+        **({"LD_LIBRARY_PATH": found} if found else {}),
         "HOME": home,
         "TMPDIR": tmp,
         **_ALWAYS,
-        **asked,
+        **{key: value for key, value in asked.items() if key != "LD_LIBRARY_PATH"},
         "PATH": path,
         "PYTHONPATH": modules,
         "SWARM_CTX": f"{ctx}/ctx.sock",
         "SWARM_WORK": home,
     }
-
-
-def environment_options(root: Path, sources: Sources) -> list[str]:
-    """Show an environment folder and, for a virtual environment, the interpreter it points to.
-
-    Everything lies in the sandbox at the path it has outside, so that links keep working. Only
-    an interpreter's own prefix is shown whole, never the folder that merely holds a link to it.
-    """
-    shown = [root, Path("/usr"), Path("/bin")]
-    options = ["--ro-bind", sources(root), str(root)]
-    for place in _places_after(root / "bin" / "python3"):
-        prefix = place.parent.parent
-        if any(place.is_relative_to(path) for path in shown):
-            continue
-        if any(prefix.glob("lib/python3.*")):
-            shown.append(prefix)
-            options += ["--ro-bind", sources(prefix), str(prefix)]
-        elif place.is_symlink():
-            options += ["--symlink", os.readlink(place), str(place)]
-    return options
-
-
-def _places_after(link: Path) -> Iterator[Path]:
-    """Where it leads: python -> python3 -> /opt/python/bin/python3.11, one link at a time."""
-    for _ in range(16):
-        if not link.is_symlink():
-            return
-        link = Path(os.path.normpath(link.parent / os.readlink(link)))
-        yield link

@@ -1,11 +1,12 @@
 """What a job leaves: the files and folders its patterns mean, each an object of the pool."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
 import msgspec
 import trio
+from blake3 import blake3
 
 from p2p.wire.codec import encode
 from storage.errors import PUT_LATER, StoreFullError
@@ -14,10 +15,12 @@ from storage.manifests.capability import text_of_cap
 from swarmnode.errors import JobUnknownError, OutputUnsafeError
 from swarmnode.executor.port import Executor, JobId
 from swarmnode.limits import MANIFEST_BYTES_MAX, REASON_CHARS_MAX
+from swarmnode.market.run.builds import Certify, record_of
 from swarmnode.market.run.changes import changes
 from swarmnode.market.run.net import JobNet
 from swarmnode.market.run.staging import JobOverError, over
 from swarmnode.tasks.checkpoint import StoredFile
+from swarmnode.tasks.environments.naming import BUILD, RECORD, TREE
 from swarmnode.tasks.records import JobRecord
 from swarmnode.tree.names import joined, text_of
 from swarmnode.tree.pattern import Pattern
@@ -40,7 +43,11 @@ class Collected(msgspec.Struct, frozen=True):
 
 
 async def collect(
-    executor: Executor, objects: Objects, net: JobNet, record: JobRecord
+    executor: Executor,
+    objects: Objects,
+    net: JobNet,
+    record: JobRecord,
+    certify: Certify | None = None,
 ) -> Collected:
     """Store whatever there is of the outputs. Raises JobOverError when the pool cannot take it."""
     if not record.spec.outputs and not record.spec.changes:
@@ -57,11 +64,42 @@ async def collect(
             stored.append(await _store(executor, objects, net, record, piece))
         except OutputUnsafeError as exc:
             faults.append(str(exc))
+    if certify is not None and record.spec.env.startswith(BUILD):
+        pieces = {text_of(joined(piece.name)): piece for piece in chosen.pieces}
+        try:
+            stored += await _certified(executor, objects, record, stored, pieces, certify)
+        except (OutputUnsafeError, *PUT_LATER) as exc:
+            faults.append(f"the environment has no record: {exc}")
     try:
         stored += await _store_changes(executor, objects, net, record, looked.found, chosen)
     except (OutputUnsafeError, JobOverError) as exc:  # nobody named it: it fails nothing
         notes.append(f"what it changed is not kept: {exc}")
     return _collected(stored, faults, "; ".join(notes))
+
+
+async def _certified(
+    executor: Executor,
+    objects: Objects,
+    record: JobRecord,
+    stored: Sequence[StoredFile],
+    pieces: Mapping[str, Piece],
+    certify: Certify,
+) -> list[StoredFile]:
+    """The signed record of an environment that was built. Raises OutputUnsafeError, PUT_LATER."""
+    trees = [file for file in stored if file.name == TREE and file.tree]
+    if not trees or TREE not in pieces:
+        return []
+    hasher = blake3()
+    async for chunk in _chunks(executor, record, pieces[TREE]):
+        hasher.update(chunk)
+    made = await record_of(executor, objects, record, trees[0], hasher.digest())
+    data, label = encode(certify(made)), output_label(record.job, RECORD)
+    receipt = await objects.put(_once(data), name=label, trust=trust_of(record.right))
+    return [StoredFile(RECORD, receipt.size, text_of_cap(receipt.cap))]
+
+
+async def _once(data: bytes) -> AsyncIterator[bytes]:
+    yield data
 
 
 async def _store_changes(

@@ -20,6 +20,7 @@ from swarmnode.contained import contained
 from swarmnode.executor.port import Executor, JobId, JobSecrets
 from swarmnode.limits import REASON_CHARS_MAX
 from swarmnode.market.run import events as run_events
+from swarmnode.market.run.builds import Certify
 from swarmnode.market.run.ending import is_success, outcome_of, with_outputs
 from swarmnode.market.run.events import UNWANTED, RunEvent
 from swarmnode.market.run.logs import JobLog
@@ -68,6 +69,7 @@ class JobRunner:
         objects: Objects,
         memory: JobMemory,
         tell: Callable[[RunEvent], Awaitable[None]],
+        certify: Certify | None = None,
     ) -> None:
         self.record = record
         """As at the start; `turn_to` brings who acts for the task now."""
@@ -78,7 +80,7 @@ class JobRunner:
         """`run` has returned."""
         self._job = JobId(record.job)
         self._executor, self._objects, self._memory = executor, objects, memory
-        self._net, self._tell = JobNet(record.spec.shape.net), tell
+        self._net, self._tell, self._certify = JobNet(record.spec.shape.net), tell, certify
         self._log = JobLog(rpc, executor, record)
         self._errand = SecretErrand(rpc, lambda: self.record)
         self._secrets: JobSecrets | None = None
@@ -182,7 +184,8 @@ class JobRunner:
 
     async def _with_outputs(self, outcome: Outcome, stopped: str) -> Outcome:
         if outcome.status in ("done", "failed") or stopped == "cancelled":
-            collected = await collect(self._executor, self._objects, self._net, self.record)
+            given = (self._executor, self._objects, self._net, self.record)
+            collected = await collect(*given, self._certify)
             outcome = with_outputs(outcome, collected)
         return replace(outcome, usage=self._net.added_to(outcome.usage, self.process.view()))
 

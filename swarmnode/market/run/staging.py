@@ -15,12 +15,13 @@ from storage.errors import (
 )
 from storage.facade import Objects, ReadCap
 from storage.manifests.capability import parse_cap
-from swarmnode.errors import ExecutorUnavailableError, OutputUnsafeError
+from swarmnode.errors import EnvironmentDamagedError, ExecutorUnavailableError, OutputUnsafeError
 from swarmnode.executor.port import Executor, JobId
 from swarmnode.limits import REASON_CHARS_MAX
 from swarmnode.market.run.net import JobNet
 from swarmnode.packs.reading import read
 from swarmnode.tasks.checkpoint import CheckpointRecord
+from swarmnode.tasks.environments.records import BuiltEnvironment
 from swarmnode.tasks.records import UNREADABLE, JobRecord, Outcome
 from swarmnode.tree.names import parts_in
 from swarmnode.tree.stream import told_apart
@@ -56,16 +57,28 @@ async def stage(
     job = JobId(record.job)
     try:
         await executor.prepare(job)
+        if (built := record.spec.built) is not None:
+            bring = partial(_bring, executor, objects, net, built)
+            await _fetch("environment", "the environment", bring)
         for name, text in record.spec.inputs:
             put = partial(_put_input, executor, objects, net, job, name, parse_cap(text))
             await _fetch("inputs", f"input {name}", put)
         if record.restore is not None:
             restore = partial(memory.restore, job, record.restore)
             await _fetch(UNREADABLE, f"step {record.restore.step}", restore)
+    except EnvironmentDamagedError as exc:
+        raise over("failed", "environment", str(exc)) from exc
     except (CapabilityError, OutputUnsafeError) as exc:
         raise over("failed", "inputs", str(exc)) from exc
     except ExecutorUnavailableError as exc:
         raise over("unfit", "machine", str(exc)) from exc
+
+
+async def _bring(
+    executor: Executor, objects: Objects, net: JobNet, built: BuiltEnvironment
+) -> None:
+    chunks = net.down(objects.get(parse_cap(built.cap)))
+    await executor.bringing.bring(built.name, built.digest, chunks)
 
 
 async def _put_input(

@@ -38,8 +38,14 @@ class Lending:
         executor = self._executor
         enforced = [limit.value for limit, why in executor.enforceable().items() if not why]
         environments, trouble = executor.environments(), executor.trouble()
-        net_trouble = executor.net_trouble()
-        fitness = Fitness(environments, tuple(enforced), trouble, net_trouble)
+        fitness = Fitness(
+            environments,
+            tuple(enforced),
+            trouble,
+            executor.net_trouble(),
+            machine=snapshot.kind,
+            brings=executor.bringing.is_possible,
+        )
         await self._do(Surveyed(capacity, fitness))
 
     def stats(self) -> SellerStats:

@@ -12,6 +12,7 @@ from swarmnode import reach
 from swarmnode.limits import HOLDS_MAX, PEERS_METERED_MAX, REASON_CHARS_MAX, WAITING_MAX
 from swarmnode.market.messages import Bid, BidKind, CallForBids
 from swarmnode.market.seller.config import SellerConfig
+from swarmnode.market.seller.environments import bytes_to_bring, lacking_environment
 from swarmnode.market.seller.events import CallHeard, Effect, HoldOver, WaitingOver
 from swarmnode.market.seller.room import CapacityBook, Fitness, is_plausible, share_of
 from swarmnode.tasks.records import RoomGrant
@@ -172,14 +173,13 @@ class Offers:
             return "owner", "class owner is for the owner of this machine: submit without it"
         if self.fitness.trouble:
             return "capacity", self.fitness.trouble
-        return self._lack(call) or self._out_of_reach(heard) or self._shortage(call.shape)
+        return self._lack(heard) or self._out_of_reach(heard) or self._shortage(call.shape)
 
-    def _lack(self, call: CallForBids) -> tuple[str, str] | None:
+    def _lack(self, heard: CallHeard) -> tuple[str, str] | None:
         """What this machine does not have for such a task."""
-        fitness = self.fitness
-        if call.env and call.env not in fitness.environments:
-            have = ", ".join(fitness.environments) or "none"
-            return "environment", f"no environment {call.env!r} here; have: {have}"
+        call, fitness = heard.call, self.fitness
+        if call.env and (words := lacking_environment(call, fitness, is_ours=heard.is_ours)):
+            return "environment", words
         if missing := [name for name in call.enforce if name not in fitness.enforced]:
             return "limit", f"cannot enforce {', '.join(missing)} here"
         return None
@@ -245,6 +245,7 @@ class Offers:
             hold_ms=int(hold_s * 1000),
             waste_micro=self._room.waste_micro(grant),
             alone_ms=round(self._config.alone_s * 1000),
+            bring_bytes=bytes_to_bring(call, self.fitness),
         )
         self._next_bid += 1
         return bid

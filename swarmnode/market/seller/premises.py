@@ -7,6 +7,7 @@ import msgspec
 from storage.engine.port import Tables
 from storage.facade import Objects
 from swarmnode.executor.port import Executor, JobId
+from swarmnode.market.run.builds import Certify
 from swarmnode.market.run.runner import JobMemory
 from swarmnode.resources.port import Machine
 from swarmnode.tasks.ids import TaskId
@@ -30,3 +31,5 @@ class Premises(msgspec.Struct, frozen=True):
     tables: Tables
     objects: Objects
     memory: SellerMemory
+    certify: Certify | None = None
+    """Signs what is built here; None: nothing is built that others could use."""

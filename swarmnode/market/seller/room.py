@@ -41,6 +41,10 @@ class Fitness(msgspec.Struct, frozen=True):
     """Why no task can run here; empty when some can."""
     net_trouble: str = ""
     """Why no task can have a network here, with the remedy; empty when some can."""
+    machine: str = ""
+    """What kind of machine this is, as uname has it."""
+    brings: bool = False
+    """Environments that were built for the pool can be brought here."""
 
 
 def is_plausible(shape: Shape) -> bool:

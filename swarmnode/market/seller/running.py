@@ -28,7 +28,7 @@ class RunningJobs:
     ) -> None:
         """`tell` hands the core an event and returns once it is durable."""
         self._rpc, self._executor, self._objects = rpc, premises.executor, premises.objects
-        self._memory, self._tell = premises.memory, tell
+        self._memory, self._tell, self._certify = premises.memory, tell, premises.certify
         self._runners: dict[str, JobRunner] = {}
         """By job, from its start until it was cleared."""
         self._nursery: trio.Nursery | None = None
@@ -51,7 +51,13 @@ class RunningJobs:
         """From where an earlier life of this node had come to."""
         assert self._nursery is not None
         runner = self._runners[record.job] = JobRunner(
-            record, self._rpc, self._executor, self._objects, self._memory, self._tell
+            record,
+            self._rpc,
+            self._executor,
+            self._objects,
+            self._memory,
+            self._tell,
+            self._certify,
         )
         self._nursery.start_soon(runner.run)
 

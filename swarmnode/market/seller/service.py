@@ -91,7 +91,8 @@ class SellerService:
             nursery.start_soon(self._tidy_forever)
             task_status.started()
             while True:
-                await trio.sleep(self._survey_s)
+                with trio.move_on_after(self._survey_s):
+                    await self._executor.bringing.arrived()  # the next task is to come here, too
                 await self.lending.survey()
 
     def _loaded(self, jobs: tuple[JobRecord, ...]) -> e.JobsLoaded:

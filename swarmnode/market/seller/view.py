@@ -99,6 +99,8 @@ def advert_of(core: Seller, config: SellerConfig, snapshot: MachineSnapshot) -> 
         gpus=_gpu_lines(snapshot, capacity, free),
         environments=fitness.environments,
         enforced=fitness.enforced,
+        machine=fitness.machine,
+        brings=fitness.brings,
         tasks_free=max(0, config.tasks_max - core.jobs.using_room() - core.offers.held()),
         net=() if fitness.net_trouble else config.net,
         net_others=() if fitness.net_trouble else config.net_others,

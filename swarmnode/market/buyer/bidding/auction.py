@@ -65,6 +65,8 @@ class Auction(msgspec.Struct):
             spec.priority,
             round(hold_s * 1000),
             spec.net,
+            machine=spec.built.machine if spec.built else "",
+            environment_bytes=spec.built.size_bytes if spec.built else 0,
         )
         return [Send(peer, message) for peer in self.asked]
 

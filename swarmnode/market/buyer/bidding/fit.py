@@ -12,6 +12,7 @@ from p2p.ids import LabId, PeerId
 from p2p.membership.view import Liveness
 from swarmnode import reach
 from swarmnode.resources.advert import GpuLine, ResourceAdvert
+from swarmnode.tasks.environments.naming import BUILD
 from swarmnode.tasks.secrets.wants import may_have
 from swarmnode.tasks.spec import GpuWant, Shape, TaskSpec
 
@@ -100,8 +101,8 @@ def _lacking(spec: TaskSpec, advert: ResourceAdvert) -> str:
         return f"lends {have} MiB of disk, {want} MiB asked"
     if shape.gpu.count and len(_matching(shape.gpu, advert.gpus)) < shape.gpu.count:
         return f"lends {len(advert.gpus)} GPUs, {_gpu_words(shape.gpu)} asked"
-    if spec.env and spec.env not in advert.environments:
-        return f"has no environment {spec.env!r}"
+    if spec.env and (words := _lacking_environment(spec, advert)):
+        return words
     missing = [limit for limit in spec.enforce if limit not in advert.enforced]
     return f"cannot enforce {', '.join(missing)}" if missing else ""
 
@@ -114,6 +115,19 @@ def _out_of_reach(spec: TaskSpec, advert: ResourceAdvert, *, is_ours: bool) -> s
         told = f"lets tasks of {whose} reach {reach.named(allowed)}"
         return f"{told}, {reach.named(missing)} asked"
     return ""
+
+
+def _lacking_environment(spec: TaskSpec, advert: ResourceAdvert) -> str:
+    if spec.built is not None:
+        if advert.machine != spec.built.machine:
+            kind = advert.machine or "not said to be"
+            return f"is {kind}, the environment is for {spec.built.machine}"
+        return "" if advert.brings else "shows no environments of the pool"
+    if spec.env in advert.environments:
+        return ""
+    if spec.env.startswith(BUILD):
+        return f"has no CPython {spec.env.removeprefix(BUILD)} to build an environment with"
+    return f"has no environment {spec.env!r}"
 
 
 def _matching(want: GpuWant, gpus: Sequence[GpuLine]) -> list[GpuLine]:

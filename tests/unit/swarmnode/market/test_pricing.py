@@ -34,9 +34,18 @@ def test_price_waste_and_failures_add_up() -> None:
 
 
 def test_numbers_that_make_no_sense_are_clamped_and_can_be_written_down() -> None:
-    wild = Bid(1, 1, BidKind.HELD, eta_ms=2**63, price_microcredits=-(2**63), waste_micro=2**63)
+    wild = Bid(
+        1,
+        1,
+        BidKind.HELD,
+        eta_ms=2**63,
+        price_microcredits=-(2**63),
+        waste_micro=2**63,
+        bring_bytes=2**63,
+    )
     parts = score_parts(wild, rtt_ms=0, slack=1, failures=0)
-    assert dict(parts) == {"price": 0, "waiting": NUMBER_MAX, "waste": NUMBER_MAX, "failures": 0}
+    most = dict.fromkeys(("waiting", "environment", "waste"), NUMBER_MAX)
+    assert dict(parts) == {"price": 0, **most, "failures": 0}
     assert encode(BidRecord(PeerId("bob"), "held", wild.eta_ms, total(parts), parts))
 
 

@@ -1,0 +1,172 @@
+"""The packages that a project names, as an environment of the pool: found, or built once."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from swarmnode.cli import exits
+from swarmnode.cli.client import Client, Document, Source
+from swarmnode.cli.files import folders
+from swarmnode.cli.project.own import own_or_refuse
+from swarmnode.cli.talk import human_bytes
+from swarmnode.cli.task import follow as task_follow
+from swarmnode.cli.task import inputs as task_inputs
+from swarmnode.cli.task.submitting import post, stay_with
+
+if TYPE_CHECKING:
+    from swarmnode.project.environment.lock import Lock
+    from swarmnode.project.root import Project
+
+_FIND: Final = "/api/v1/environments/find"
+_BUILD_ROOM: Final = (("nvidia-", "24G"), ("torch", "10G"), ("tensorflow", "10G"), ("jax", "10G"))
+"""What a build writes, by what is among its packages: the packed files and the folder of each."""
+_BUILD_ROOM_ELSE: Final = "4G"
+_INDEXES: Final = "pypi"
+"""Of the network, what a build reaches."""
+_BUILD_TIMEOUT: Final = "2h"
+_RETRIES: Final = 2
+"""A machine that cannot reach an index is not the last one."""
+LACKS: Final = "the environment has no {}: name what brings it in the file that it is made from"
+"""Where a module is not among its packages."""
+_SOURCES: Final = "src"
+
+
+def lock_here(
+    project: "Project", wish: str, *, allow_build: bool = False, again: bool = False
+) -> "Lock | None":
+    """What the project needs, resolved; None where nothing says anything. Raises CliError.
+
+    `wish` is a file of the project, or `none`, or empty: what there is.
+    """
+    from swarmnode.errors import ProjectError
+    from swarmnode.project.environment.find import source_of
+    from swarmnode.project.environment.indexes import indexes_here
+    from swarmnode.project.environment.lock import lock_of
+
+    try:
+        source = source_of(project.root, wish, sys.version_info[:2])
+        if source is None:
+            return None
+        own = own_or_refuse(project.root)
+        indexes = indexes_here(os.environ, Path(os.path.expanduser("~")))
+        return lock_of(source, own, indexes, allow_build=allow_build, again=again)
+    except ProjectError as error:
+        raise exits.CliError(str(error), exits.USAGE) from error
+
+
+def is_file(project: "Project", wish: str) -> bool:
+    """Whether `--env WISH` is a file of the project, or none at all, and no name of machines."""
+    from swarmnode.project.environment.find import NONE, is_file_wish
+
+    return wish in ("", NONE) or is_file_wish(project.root, wish)
+
+
+def key_of(lock: "Lock") -> str:
+    """Under which it is looked for."""
+    from swarmnode.tasks.environments.naming import key_of as made
+
+    text = lock.text.encode()
+    return made(text, lock.python, lock.machine, allow_build=lock.allow_build).hex()
+
+
+def found(client: Client, lock: "Lock") -> Document | None:
+    """What the pool has of it."""
+    asked = {"key": key_of(lock), "source": lock.name}
+    line: Document | None = client.call("POST", _FIND, asked)["environment"]
+    return line
+
+
+def where_known(client: Client, lock: "Lock | None") -> "Lock | None":
+    """None where the node here is of an older version, which knows no environments."""
+    if lock is None or _FIND in client.get("/api/v1/openapi.json")["paths"]:
+        return lock
+    task_follow.say("the node here is an older one: it knows no environments")
+    return None
+
+
+def words(lock: "Lock", line: Document | None) -> str:
+    """In one line, what a task will see."""
+    what = f"environment of {lock.name}: {lock.packages} packages, CPython {lock.python}"
+    if line is None:
+        return f"{what}; it is built once"
+    warm = f", on {len(line['warm'])} machines" if line["warm"] else ""
+    return f"{what}, {human_bytes(line['size'])}{warm}"
+
+
+def provide(client: Client, spec: Document, lock: "Lock | None", project: "Project") -> None:
+    """A task finds what the project names, if it names anything. Raises CliError."""
+    if lock is not None:
+        use(spec, have(client, lock), project)
+
+
+def have(client: Client, lock: "Lock") -> Document:
+    """It, built if need be. Raises CliError when it cannot be."""
+    line = found(client, lock)
+    task_follow.say(words(lock, line))
+    return build(client, lock) if line is None else line
+
+
+def build(client: Client, lock: "Lock") -> Document:
+    """Have a machine of the pool build it, and stay with it. Raises CliError."""
+    from swarmnode.tasks.environments.naming import ALLOW_BUILD, BUILD, COMMAND, LOCK, TREE, UV
+
+    spec = {
+        "name": f"environment of {lock.name}",
+        "run": [*COMMAND, *([ALLOW_BUILD] if lock.allow_build else []), UV],
+        "env": f"{BUILD}{lock.python}",
+        "inputs": {LOCK: task_inputs.put(client, "lock", _text_of(lock), is_kept=False)},
+        "outputs": [TREE],
+        "shape": {"cpu": 1, "mem": "1G", "disk": _room_for(lock)},
+        "net": [_INDEXES] if lock.is_online else [],
+        "timeout": _BUILD_TIMEOUT,
+        "retries": _RETRIES,
+    }
+    task = post(client, "", spec)["task"]
+    stayed = stay_with(client, task, "table", cancel_on_interrupt=True)
+    if stayed.code:
+        raise exits.CliError(_why_not(lock, task, stayed.last_words), stayed.code)
+    made = {"key": key_of(lock), "task": task, "source": lock.name, "private": lock.is_private}
+    line: Document = client.call("POST", "/api/v1/environments/take", made)
+    return line
+
+
+def _room_for(lock: "Lock") -> str:
+    names = [line.split("=")[0].lower() for line in lock.text.splitlines()]
+    for beginning, room in _BUILD_ROOM:
+        if any(name.startswith(beginning) for name in names):
+            return room
+    return _BUILD_ROOM_ELSE
+
+
+def _text_of(lock: "Lock") -> "Callable[[], AbstractContextManager[Source]]":
+    @contextmanager
+    def opened() -> Iterator[Source]:
+        data = lock.text.encode()
+        yield folders.Pieces(iter((data,)), len(data))
+
+    return opened
+
+
+def _why_not(lock: "Lock", task: str, said: bytes) -> str:
+    text = said.decode("utf-8", "replace")
+    where = f"the environment of {lock.name} could not be built (swarm task logs {task})"
+    if "no-build" in text or "no usable wheels" in text or "no binary" in text:
+        return f"{where}: --allow-build has packages without wheels built, in the sandbox"
+    if "network was disabled" in text or "error sending request" in text:
+        return (
+            f"{where}: the machine that built cannot reach the index these packages are in; "
+            "--env none runs with the machine's own programs"
+        )
+    return where
+
+
+def use(spec: Document, line: Document, project: "Project") -> None:
+    """A task sees it; of a project with its modules in src/, those, too."""
+    spec["built"] = line["built"]
+    spec.pop("env", None)
+    if (project.root / _SOURCES).is_dir() and (project.root / "pyproject.toml").is_file():
+        variables = spec.setdefault("variables", {})
+        variables.setdefault("PYTHONPATH", f"/work/{_SOURCES}")

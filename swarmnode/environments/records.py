@@ -1,0 +1,84 @@
+"""Records as they are made, opened and kept."""
+
+from collections.abc import Callable
+
+import msgspec
+from msgspec.structs import replace
+
+from p2p.errors import WireError
+from p2p.identity.proofs import Proofs, owner_of, token_for_presence
+from p2p.ids import LabId, NetworkId
+from p2p.wire.codec import Record
+from p2p.wire.envelope import Signed, Signer, open_signed, seal
+from storage.engine.port import Tables
+from storage.engine.stored import stored
+from swarmnode.tasks.environments.records import RECORD_DOMAIN, EnvironmentRecord, KnownRecord
+
+TABLE = "environments"
+"""person NUL key -> EnvironmentRow."""
+ENVIRONMENTS_KEPT_MAX = 10_000
+"""Those that the people of one machine have used and not removed."""
+_VALID_MS = 10 * 365 * 86_400_000
+"""A digest does not grow old; what is no longer wanted is forgotten."""
+
+
+class EnvironmentRow(Record, frozen=True):
+    """What this machine keeps of one that its people have used."""
+
+    known: KnownRecord
+    source: str
+    """The file that it was made from, for people."""
+    used_ms: int
+    is_private: bool = False
+    """Machines of our own lab are told of it, and nobody else."""
+    person: str = ""
+    """Of several people of this machine; empty for its owner."""
+
+
+class RecordOffice(msgspec.Struct, frozen=True):
+    """Signs records as this machine, and opens those of others."""
+
+    signer: Signer
+    network: NetworkId
+    lab: LabId
+    """Ours."""
+    proofs: Proofs | None
+    """Whose machines others are; None where nobody has certificates."""
+    wall_ms: Callable[[], int]
+
+    def certify(self, record: EnvironmentRecord) -> Signed:
+        """Signed by this machine, with what proves whose it is."""
+        whole = replace(record, token=token_for_presence(self.proofs))
+        expires_ms = self.wall_ms() + _VALID_MS
+        return seal(
+            self.signer, self.network, RECORD_DOMAIN, whole, sequence=0, expires_ms=expires_ms
+        )
+
+    def opened(self, sealed: Signed, key: bytes) -> KnownRecord:
+        """What it says and who says so. Raises WireError, also where it is about another key."""
+        record = open_signed(self.signer, self.network, RECORD_DOMAIN, EnvironmentRecord, sealed)
+        if record.key != key:
+            raise WireError("the record is about another environment")
+        if sealed.sender == self.signer.peer_id:
+            return KnownRecord(record, sealed, self.lab)
+        owner = owner_of(self.proofs, sealed.sender, record.token)
+        return KnownRecord(record, sealed, owner[1] if owner else LabId(""))
+
+
+def place_of(person: str, key: bytes) -> bytes:
+    """Where a person's row of that key lies."""
+    return person.encode() + b"\0" + key
+
+
+def row_of(tables: Tables, person: str, key: bytes) -> EnvironmentRow | None:
+    """A person's, of that key."""
+    data = tables.get(TABLE, place_of(person, key))
+    return None if data is None else stored(EnvironmentRow, data, "state.lmdb")
+
+
+def rows_in(tables: Tables) -> list[EnvironmentRow]:
+    """All that are kept here."""
+    return [
+        stored(EnvironmentRow, data, "state.lmdb")
+        for _, data in tables.scan(TABLE, limit=ENVIRONMENTS_KEPT_MAX)
+    ]

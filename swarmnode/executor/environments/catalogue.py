@@ -1,0 +1,147 @@
+"""Every environment that a task may have on this machine, and how its sandbox shows it."""
+
+import filecmp
+import os
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from swarmnode.errors import EnvironmentUnknownError
+from swarmnode.executor.environments.building import Building
+from swarmnode.executor.environments.named import checked_environment, environment_options
+from swarmnode.executor.environments.store import EnvironmentStore
+from swarmnode.executor.sandbox.capability import CONTAINER, ExecutorConfig
+from swarmnode.tasks.environments.naming import BUILD, BUILT
+
+PLACE: Final = "/env"
+"""Where a task sees it, as its build saw it: nothing in it needs to be moved."""
+_LIBC_FOLDERS: Final = (
+    "/lib/x86_64-linux-gnu", "/lib/aarch64-linux-gnu", "/lib64", "/usr/lib64", "/usr/lib", "/lib",
+)  # fmt: skip
+_CERTIFICATES: Final = "/etc/ssl/certs/ca-certificates.crt"
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """What a sandbox adds for one environment."""
+
+    options: tuple[str, ...] = ()
+    bins: tuple[str, ...] = ()
+    """Folders of programs that are looked through first."""
+    variables: tuple[tuple[str, str], ...] = ()
+    """What the task does not set itself."""
+    libraries: str = ""
+    """A folder of libraries that come before the machine's."""
+    has_own_system: bool = False
+    """It brings the programs and libraries of a whole system: the machine's /usr is not shown."""
+
+
+class Environments:
+    """Of one executor."""
+
+    def __init__(
+        self,
+        named: Mapping[str, Path],
+        store: EnvironmentStore,
+        building: Building,
+        *,
+        is_shown: bool,
+    ) -> None:
+        """`is_shown`: sandboxes have a view of their own; else only named ones can be had."""
+        self.named, self.store, self._building = named, store, building
+        self._is_shown = is_shown
+
+    def open(self) -> None:
+        """Find what is here. Blocking."""
+        if self._is_shown:
+            self.store.open()
+            self._building.look()
+
+    def names(self) -> tuple[str, ...]:
+        """What a task may ask for now."""
+        if not self._is_shown:
+            return tuple(self.named)
+        built = (f"{BUILT}{name}" for name in self.store.names())
+        return (*self.named, *built, *self._building.names())
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether those that were built for the pool can be had here at all."""
+        return self._is_shown
+
+    def check(self, name: str | None) -> None:
+        """Raises EnvironmentUnknownError."""
+        if name is not None and name not in self.names():
+            have = ", ".join(self.named) or "none"
+            raise EnvironmentUnknownError(f"no environment {name!r} here; have: {have}")
+
+    def bins_of(self, name: str | None) -> tuple[str, ...]:
+        """Its folders of programs, where a task sees the machine's own paths."""
+        return (str(self.named[name] / "bin"),) if name else ()
+
+    def shown(
+        self,
+        name: str | None,
+        work: str,
+        sources: Callable[[Path], str],
+        *,
+        has_network: bool = False,
+    ) -> Shown:
+        """How to show one; `work` is where the job's work folder is bound from.
+
+        A build without a network takes what lies on this machine.
+        """
+        if not name:
+            return Shown()
+        if name.startswith(BUILD):
+            options = self._building.options(name, work, sources)
+            variables = self._building.variables(has_network=has_network)
+            return Shown(tuple(options), variables=tuple(variables.items()))
+        if name.startswith(BUILT):
+            return _built(self.store.use(name.removeprefix(BUILT)), sources)
+        root = self.named[name]
+        return Shown(tuple(environment_options(root, sources)), (str(root / "bin"),))
+
+
+def environments_of(
+    folder: Path, config: ExecutorConfig, named: Mapping[str, Path]
+) -> Environments:
+    """Those of the executor with that folder. Raises ConfigError."""
+    checked = {
+        name: checked_environment(name, path, folder) for name, path in sorted(named.items())
+    }
+    store = EnvironmentStore(folder / "environments", config.environments_bytes_max)
+    return Environments(checked, store, Building(), is_shown=config.sandbox != CONTAINER)
+
+
+def _built(root: Path, sources: Callable[[Path], str]) -> Shown:
+    bind = ("--ro-bind", sources(root), PLACE)
+    own = (("VIRTUAL_ENV", f"{PLACE}/venv"),)
+    if _has_the_same_libc(root / "py/lib/libc.so.6"):
+        return Shown(bind, (f"{PLACE}/venv/bin",), own, libraries=f"{PLACE}/py/lib")
+    certificates = () if os.path.exists(_CERTIFICATES) else f"{PLACE}/base/etc/ca.crt"
+    found = (("SSL_CERT_FILE", certificates),) if certificates else ()
+    bins = (f"{PLACE}/venv/bin", f"{PLACE}/base/bin")
+    return Shown((*bind, *_own_system()), bins, (*own, *found), has_own_system=True)
+
+
+def _own_system() -> list[str]:
+    """Links at the places where programs name their loader, their libraries and each other."""
+    options = []
+    for name, target in (
+        ("lib", "py/lib"), ("lib64", "py/lib"), ("bin", "base/bin"), ("usr/bin", "base/bin"),
+    ):  # fmt: skip
+        options += ["--symlink", f"{PLACE}/{target}", f"/{name}"]
+    return options
+
+
+def _has_the_same_libc(carried: Path) -> bool:
+    """Then the machine's programs and the environment's libraries go together.
+
+    Where not, a program of either kind would find libraries of the other and end before it begins.
+    """
+    compare = partial(filecmp.cmp, carried, shallow=False)
+    paths = (f"{folder}/libc.so.6" for folder in _LIBC_FOLDERS)
+    return any(compare(path) for path in paths if os.path.exists(path))

@@ -1,0 +1,68 @@
+"""What a build of an environment leaves besides its folder: the record that this machine signs."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Final
+
+import msgspec
+
+from p2p.wire.envelope import Signed
+from storage.facade import Objects
+from storage.manifests.capability import parse_cap
+from swarmnode.errors import OutputUnsafeError
+from swarmnode.executor.port import Executor, JobId
+from swarmnode.tasks.checkpoint import StoredFile
+from swarmnode.tasks.environments.naming import ALLOW_BUILD, BUILD, LOCK, TREE, key_of
+from swarmnode.tasks.environments.records import BuiltEnvironment, EnvironmentRecord
+from swarmnode.tasks.records import JobRecord
+
+Certify = Callable[[EnvironmentRecord], Signed]
+"""Signs a record as this machine."""
+_ABOUT: Final = f"{TREE}/about.json"
+_ABOUT_BYTES_MAX: Final = 1 << 20
+"""It names the packages; a thousand of them take 30 KB."""
+_LOCK_BYTES_MAX: Final = 16 << 20
+"""Ten thousand packages with a hundred files each."""
+
+
+class _About(msgspec.Struct, frozen=True):
+    """What the build says of itself; it ran hostile code perhaps, so nothing rests on it."""
+
+    python: str
+    machine: str
+    glibc: str
+    uv: str
+    packages: tuple[str, ...]
+
+
+async def record_of(
+    executor: Executor, objects: Objects, record: JobRecord, tree: StoredFile, digest: bytes
+) -> EnvironmentRecord:
+    """Of the folder that is stored. Raises OutputUnsafeError."""
+    spec = record.spec
+    lock_cap = dict(spec.inputs).get(LOCK)
+    if lock_cap is None:
+        raise OutputUnsafeError(f"a build has its lock as the input {LOCK}")
+    lock = await _whole(objects.get(parse_cap(lock_cap)), _LOCK_BYTES_MAX, "the lock")
+    told = executor.read_file(JobId(record.job), _ABOUT)
+    try:
+        about = msgspec.json.decode(await _whole(told, _ABOUT_BYTES_MAX, _ABOUT), type=_About)
+    except msgspec.MsgspecError as exc:
+        raise OutputUnsafeError(f"{_ABOUT} is not as a build writes it: {exc}") from exc
+    python, builds = spec.env.removeprefix(BUILD), ALLOW_BUILD in spec.run
+    return EnvironmentRecord(
+        key=key_of(lock, python, about.machine, allow_build=builds),
+        built=BuiltEnvironment(tree.cap, digest, tree.size, about.machine),
+        python=about.python[:32],
+        glibc=about.glibc[:16],
+        uv=about.uv[:32],
+        packages=len(about.packages),
+    )
+
+
+async def _whole(pieces: AsyncIterator[bytes], bytes_max: int, what: str) -> bytes:
+    held = bytearray()
+    async for piece in pieces:
+        held += piece
+        if len(held) > bytes_max:
+            raise OutputUnsafeError(f"{what} has more than {bytes_max} bytes")
+    return bytes(held)

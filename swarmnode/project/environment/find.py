@@ -1,0 +1,190 @@
+"""Which of a project's files says what it needs, and for which Python. Reads files; blocking."""
+
+import re
+import tomllib
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from swarmnode.errors import ProjectError
+from swarmnode.project.root import PROJECT_FILE
+
+PYTHONS: Final = tuple((3, minor) for minor in range(9, 21))
+"""CPython versions that a project may ask for, oldest first."""
+NONE: Final = "none"
+"""As `--env`: no environment, whatever lies in the folder."""
+_FILE_BYTES_MAX: Final = 64 << 20
+"""The largest uv.lock known to us has 5 MB."""
+_CLAUSE: Final = re.compile(r"\s*(===|~=|==|!=|<=|>=|<|>)\s*(\d+(?:\.\d+)*)(\.\*)?[a-z0-9.]*\s*$")
+
+
+class Kind(StrEnum):
+    """What a file says, by how it is read."""
+
+    UV_LOCK = "uv.lock"
+    PYLOCK = "pylock.toml"
+    REQUIREMENTS = "requirements.txt"
+    PYPROJECT = "pyproject.toml"
+
+
+class NeedsFile(msgspec.Struct, frozen=True):
+    """The file that an environment is made from."""
+
+    file: Path
+    kind: Kind
+    python: str
+    """The Python it is for, such as 3.11."""
+
+
+def source_of(root: Path, wish: str, ours: tuple[int, int]) -> NeedsFile | None:
+    """What `--env` or [tool.swarm] names, else the first there is; None: nothing says anything.
+
+    `ours` is the Python of this machine, which is taken when it fits. Raises ProjectError.
+    """
+    if wish == NONE:
+        return None
+    file = root / wish if wish else _first(root)
+    if file is None:
+        return None
+    if not file.is_file():
+        raise ProjectError(f"--env {wish}: there is no such file in {root.name}")
+    kind = _kind_of(file)
+    return NeedsFile(file, kind, python_for(root, file, kind, ours))
+
+
+def is_file_wish(root: Path, wish: str) -> bool:
+    """Whether `--env WISH` means a file of the project; else it is a name machines advertise."""
+    return (
+        "/" in wish
+        or wish.endswith((".txt", ".toml", ".lock", ".in"))
+        or (bool(wish) and (root / wish).is_file())
+    )
+
+
+def _first(root: Path) -> Path | None:
+    for kind in Kind:
+        file = root / kind.value
+        if file.is_file() and _names_something(file, kind):
+            return file
+    return None
+
+
+def _names_something(file: Path, kind: Kind) -> bool:
+    """A file that is empty but for comments asks for nothing; nor do dependencies that are none."""
+    if kind is Kind.PYPROJECT:
+        return _dependencies(table_in(file))
+    if kind is not Kind.REQUIREMENTS:
+        return True
+    try:
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise ProjectError(f"{file.name} cannot be read: {error.strerror}") from error
+    return any(line.strip() and not line.strip().startswith("#") for line in lines)
+
+
+def _dependencies(table: dict[str, Any]) -> bool:
+    project = table.get("project")
+    return isinstance(project, dict) and bool(project.get("dependencies"))
+
+
+def _kind_of(file: Path) -> Kind:
+    name = file.name
+    if name == Kind.UV_LOCK:
+        return Kind.UV_LOCK
+    if name.startswith("pylock.") and name.endswith(".toml"):
+        return Kind.PYLOCK
+    if name.endswith((".txt", ".in")):
+        return Kind.REQUIREMENTS
+    if name == PROJECT_FILE:
+        return Kind.PYPROJECT
+    raise ProjectError(
+        f"{name} is none that an environment can be made from: "
+        "uv.lock, pylock.toml, requirements.txt (or another .txt, .in), pyproject.toml"
+    )
+
+
+def table_in(file: Path) -> dict[str, Any]:
+    """A TOML file, empty where there is none. Raises ProjectError."""
+    try:
+        if file.stat().st_size > _FILE_BYTES_MAX:
+            raise ProjectError(f"{file.name} is too large to be read")
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise ProjectError(f"{file.name} cannot be read: {error}") from error
+
+
+def python_for(root: Path, file: Path, kind: Kind, ours: tuple[int, int]) -> str:
+    """The version that the project asks for; ours if that fits. Raises ProjectError."""
+    pinned = _pinned(root / ".python-version")
+    wanted = _requires(file, kind) or _requires(root / PROJECT_FILE, Kind.PYPROJECT)
+    if pinned:
+        return pinned
+    return choose(wanted, ours, PYTHONS)
+
+
+def choose(wanted: str, ours: tuple[int, int], there_are: Sequence[tuple[int, int]]) -> str:
+    """Ours if it satisfies the specifiers, else the oldest that does. Raises ProjectError."""
+    for version in (ours, *there_are):
+        if satisfies(version, wanted):
+            return f"{version[0]}.{version[1]}"
+    raise ProjectError(f"no Python satisfies requires-python = {wanted!r}")
+
+
+def satisfies(version: tuple[int, int], wanted: str) -> bool:
+    """Whether some 3.N.x satisfies PEP 440 specifiers, as requires-python has them."""
+    return all(_holds(version, clause) for clause in wanted.split(",") if clause.strip())
+
+
+def _holds(version: tuple[int, int], clause: str) -> bool:
+    match = _CLAUSE.match(clause)
+    if match is None:
+        raise ProjectError(f"requires-python: {clause.strip()!r} is not understood")
+    sign, digits = match[1], tuple(int(part) for part in match[2].split("."))
+    minor, is_exact = (*digits, 0)[:2], len(digits) > 2
+    match sign:
+        case ">=":
+            return version >= minor
+        case ">":
+            return version > minor or (is_exact and version == minor)
+        case "<":
+            return version < minor or (version == minor and is_exact and digits[2] > 0)
+        case "<=":
+            return version <= minor
+        case "!=":
+            return version != minor or is_exact
+        case "~=":
+            return version == minor if is_exact else version[0] == minor[0] and version >= minor
+        case _:  # == and ===
+            return version[: len(digits)] == digits[:2]
+
+
+def _pinned(file: Path) -> str:
+    """What a .python-version says, as uv and pyenv write it; empty without one."""
+    try:
+        lines = file.read_text(encoding="utf-8").split()
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError) as error:
+        raise ProjectError(f"{file.name} cannot be read: {error}") from error
+    for word in lines:
+        match = re.match(r"(?:cpython-|python)?(3)\.(\d+)(?:\.\d+)?(?:[-a-z].*)?$", word)
+        if match is None:
+            raise ProjectError(
+                f".python-version: {word!r} is not a version of CPython, such as 3.11"
+            )
+        return f"{match[1]}.{int(match[2])}"
+    return ""
+
+
+def _requires(file: Path, kind: Kind) -> str:
+    if kind is Kind.REQUIREMENTS:
+        return ""
+    table = table_in(file)
+    place = table.get("project") if kind is Kind.PYPROJECT else table
+    wanted = place.get("requires-python", "") if isinstance(place, dict) else ""
+    return wanted if isinstance(wanted, str) else ""

@@ -1,0 +1,259 @@
+"""Locks: requirement lines with hashes, made once by uv and kept in the project's `.swarm/`."""
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from swarmnode.errors import ProjectError
+from swarmnode.project.environment.faults import words_for
+from swarmnode.project.environment.find import Kind, NeedsFile, table_in
+from swarmnode.project.environment.indexes import Indexes, is_private
+
+_PLATFORMS: Final = {"x86_64": "x86_64-unknown-linux-gnu", "aarch64": "aarch64-unknown-linux-gnu"}
+_HASH: Final = re.compile(r"--hash=sha(256|384|512):[0-9a-f]{64,}")
+_LOCAL: Final = re.compile(r"^(-e\s|\./|/|[\w.-]+\s*@\s*file:)")
+_INCLUDE: Final = re.compile(r"^\s*(?:-r|--requirement|-c|--constraint)[\s=]+(\S+)", re.MULTILINE)
+_FROM: Final = re.compile(r"^\s*# from (\S+)", re.MULTILINE)
+_PRIVATE, _ONLINE = "private", "online"
+_PYPI: Final = "https://pypi.org/simple"
+_INCLUDES_MAX: Final = 64
+_RESOLVE_S: Final = 600.0
+"""Resolving takes seconds; a slow index many minutes at the most."""
+
+
+class Lock(msgspec.Struct, frozen=True):
+    """Everything that an environment is made from."""
+
+    text: str
+    """Requirement lines; each names a version and the hashes of its files."""
+    python: str
+    machine: str
+    """As uname has it: x86_64, aarch64."""
+    allow_build: bool
+    """NeedsFile distributions are built, in the sandbox."""
+    name: str
+    """The file it comes from, for people."""
+    is_private: bool = False
+    """Some of its packages may come from places that not everybody can read."""
+    is_online: bool = True
+    """Some of them are had over the network only."""
+
+    @property
+    def packages(self) -> int:
+        """How many there are."""
+        return sum(bool(re.match(r"[A-Za-z0-9]", line)) for line in self.text.splitlines())
+
+
+def uv_program() -> str:
+    """The uv that was installed with us, else the one on the PATH. Raises ProjectError."""
+    try:
+        from uv import find_uv_bin
+
+        return os.fsdecode(find_uv_bin())
+    except (ImportError, FileNotFoundError):
+        if found := shutil.which("uv"):
+            return found
+    raise ProjectError("uv is not installed beside swarm: pip install uv")
+
+
+def lock_of(
+    source: NeedsFile,
+    own: Path,
+    indexes: Indexes,
+    *,
+    allow_build: bool = False,
+    again: bool = False,
+) -> Lock:
+    """The lock of a project's file; made again only when something it comes from has changed.
+
+    `own` is the project's `.swarm/`. Raises ProjectError with what helps.
+    """
+    machine = platform.machine()
+    kept = own / f"environment-{_made_from(source, machine, allow_build=allow_build)}.txt"
+    try:
+        text = "" if again else kept.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        text = ""
+    if not text:
+        said = _resolved(source, machine, indexes, allow_build=allow_build)
+        text = _origins(source, said, indexes) + _cleaned(said)
+        _keep(kept, text)
+    origins, _, plain = text.partition("\n")
+    return Lock(
+        plain,
+        source.python,
+        machine,
+        allow_build,
+        source.file.name,
+        is_private=_PRIVATE in origins,
+        is_online=_ONLINE in origins,
+    )
+
+
+def _origins(source: NeedsFile, said: str, indexes: Indexes) -> str:
+    """First line of a lock that is kept: where its packages come from. In doubt from anywhere."""
+    places = indexes.places() or [_PYPI]
+    if source.kind in (Kind.UV_LOCK, Kind.PYLOCK):
+        places = list(_places_in(table_in(source.file)))
+    else:
+        told = _FROM.findall(said)
+        if len(told) == len(re.findall(r"^[A-Za-z0-9]", said, re.MULTILINE)):
+            places = told
+    words = [_PRIVATE] if any(map(is_private, places)) else []
+    words += [_ONLINE] if any("://" in one and "file:" not in one for one in places) else []
+    return f"# from {' '.join(words)}\n"
+
+
+def _places_in(table: Mapping[str, Any]) -> Iterator[str]:
+    """The indexes that a uv.lock or pylock.toml names, by package."""
+    for package in (*(table.get("package") or ()), *(table.get("packages") or ())):
+        source = package.get("source")
+        place = source.get("registry", "") if isinstance(source, dict) else package.get("index", "")
+        if place:
+            yield str(place)
+
+
+def _made_from(source: NeedsFile, machine: str, *, allow_build: bool) -> str:
+    """Names all that decides what a resolution gives, but the indexes: hashes hold those."""
+    digest = blake2b(digest_size=12)
+    facts = ("lock 1", source.kind, source.python, machine, str(allow_build))
+    for fact in (*map(str.encode, facts), *_bytes_of(source)):
+        digest.update(len(fact).to_bytes(8, "big") + fact)
+    return digest.hexdigest()
+
+
+def _bytes_of(source: NeedsFile) -> Iterator[bytes]:
+    """Of the file and of every one that it includes: a change in any of them counts."""
+    waiting, seen = [source.file], set[Path]()
+    while waiting and len(seen) < _INCLUDES_MAX:
+        file = waiting.pop()
+        if file in seen:
+            continue
+        seen.add(file)
+        try:
+            data = file.read_bytes()
+        except OSError as error:
+            raise ProjectError(f"{file.name} cannot be read: {error.strerror}") from error
+        yield data
+        if source.kind is Kind.REQUIREMENTS:
+            text = data.decode("utf-8", "replace")
+            waiting += [file.parent / name for name in _INCLUDE.findall(text) if "://" not in name]
+
+
+def _resolved(source: NeedsFile, machine: str, indexes: Indexes, *, allow_build: bool) -> str:
+    if source.kind is Kind.PYLOCK:
+        return from_pylock(table_in(source.file))
+    if source.kind is Kind.REQUIREMENTS and (text := hashed(source.file)):
+        return text
+    if source.kind is Kind.UV_LOCK:
+        words = ["export", "--frozen", "--no-editable", "--no-emit-local", "--no-annotate"]
+    else:
+        words = ["pip", "compile", str(source.file), "--generate-hashes", "--no-annotate"]
+        words += ["--emit-index-annotation"]
+        words += ["--no-config"] if source.kind is Kind.REQUIREMENTS else []
+        words += ["--python-version", source.python]
+        if machine not in _PLATFORMS:
+            raise ProjectError(f"environments are built for {', '.join(_PLATFORMS)}, not {machine}")
+        words += ["--python-platform", _PLATFORMS[machine]]
+        words += [] if allow_build else ["--no-build"]
+        words += ["--no-index"] if indexes.variables.get("UV_NO_INDEX") else []
+    return _uv(source, [*words, "--no-header"], indexes.variables)
+
+
+def _uv(source: NeedsFile, words: Sequence[str], variables: Mapping[str, str]) -> str:
+    """What uv prints. Raises ProjectError with its words and what helps."""
+    plain = {key: os.environ[key] for key in ("HOME", "PATH", "LANG") if key in os.environ}
+    ours = {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1", "NO_COLOR": "1"}
+    if words[0] == "export":
+        ours["UV_NO_CONFIG"] = "1"
+    try:
+        done = subprocess.run(  # noqa: S603  (our own uv, no shell)
+            [uv_program(), *words, "--no-progress"],
+            env={**plain, **variables, **ours},
+            cwd=source.file.parent,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_RESOLVE_S,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ProjectError(f"{source.file.name}: not resolved within {_RESOLVE_S:.0f} s") from error
+    if done.returncode:
+        raise ProjectError(words_for(source.file.name, done.stderr))
+    return done.stdout
+
+
+def hashed(file: Path) -> str:
+    """A requirements file in which everything has its hash already; empty when not so."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise ProjectError(f"{file.name} cannot be read: {error}") from error
+    whole = re.sub(r"\s*\\\s*\n\s*", " ", text)
+    lines = [re.sub(r"(^|\s)#.*$", "", line).strip() for line in whole.splitlines()]
+    wanted = [line for line in lines if line and not line.startswith("-")]
+    options = [line for line in lines if line.startswith(("-r", "--req", "-c", "--con", "-e"))]
+    is_whole = bool(wanted) and not options and all(_HASH.search(line) for line in wanted)
+    return "\n".join(wanted) + "\n" if is_whole else ""
+
+
+def from_pylock(table: Mapping[str, Any]) -> str:
+    """PEP 751: the packages of a pylock.toml as requirement lines. Raises ProjectError."""
+    packages = table.get("packages")
+    if table.get("lock-version") != "1.0" or not isinstance(packages, list):
+        raise ProjectError("pylock.toml: only lock-version 1.0 is understood")
+    return "".join(_pylock_line(package) for package in packages)
+
+
+def _pylock_line(package: Mapping[str, Any]) -> str:
+    name, version = package.get("name"), package.get("version")
+    files = [*(package.get("wheels") or ()), *filter(None, [package.get("sdist")])]
+    hashes = sorted({str(file.get("hashes", {}).get("sha256", "")) for file in files} - {""})
+    if "directory" in package:
+        return ""  # the project's own folder, which goes along
+    if not name or not version or not hashes:
+        raise ProjectError(
+            f"pylock.toml: {name or '?'} has no version with sha256 hashes of its files"
+        )
+    marker = f" ; {package['marker']}" if package.get("marker") else ""
+    return " ".join([f"{name}=={version}{marker}", *(f"--hash=sha256:{one}" for one in hashes)]) + (
+        "\n"
+    )
+
+
+def _cleaned(text: str) -> str:
+    """Without what is only true on this machine: indexes, and folders that go along anyway."""
+    whole = re.sub(r"\s*\\\s*\n\s*", " ", text)
+    kept = [line.strip() for line in whole.splitlines()]
+    kept = [
+        line
+        for line in kept
+        if line and not line.startswith(("#", "--")) and not _LOCAL.match(line)
+    ]
+    bare = [line.split()[0] for line in kept if not _HASH.search(line)]
+    if bare:
+        raise ProjectError(
+            f"{', '.join(bare[:3])}: there is no hash for it, so nobody could check what is "
+            "installed: name a version that an index has"
+        )
+    return "\n".join(kept) + "\n" if kept else "# nothing but Python itself\n"
+
+
+def _keep(file: Path, text: str) -> None:
+    """Written whole; the one that it takes the place of goes."""
+    part = file.with_suffix(".part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(file)
+    except OSError as error:
+        raise ProjectError(f"{file} cannot be written: {error.strerror}") from error

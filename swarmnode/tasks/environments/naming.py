@@ -1,0 +1,40 @@
+"""What environments, and what belongs to their builds, are called. Pure."""
+
+from hashlib import blake2b
+from typing import Final
+
+BUILT: Final = "@"
+"""Before the id of an environment that was built for the pool, as a name of environments."""
+BUILD: Final = "build:"
+"""Before a version of CPython: a task that builds an environment around it."""
+TREE: Final = "env"
+"""The folder of a build's work folder that becomes the environment."""
+LOCK: Final = "env/.lock"
+"""Where a build finds its lock."""
+RECORD: Final = "environment.record"
+"""What a build leaves beside the folder: its record, signed by the machine that built."""
+RECIPE_VERSION: Final = 1
+"""Raised with every change of how environments are built that alters what comes out."""
+RECIPE: Final = "/run/build/recipe"
+PYTHON: Final = "/run/build/python"
+UV: Final = "/run/build/uv"
+ALLOW_BUILD: Final = "--allow-build"
+COMMAND: Final = (PYTHON, "-I", "-B", f"{RECIPE}/build.py")
+"""What a build runs; uv is its last word."""
+_ID_BYTES: Final = 12
+KEY_BYTES: Final = 32
+
+
+def name_of(cap: str) -> str:
+    """By which machines speak of the environment with that capability."""
+    return BUILT + blake2b(cap.encode(), digest_size=_ID_BYTES, person=b"swarm-env-id").hexdigest()
+
+
+def key_of(lock: bytes, python: str, machine: str, *, allow_build: bool) -> bytes:
+    """Under which the environment is looked for that a build of these gives."""
+    digest = blake2b(digest_size=KEY_BYTES, person=b"swarm-env-key")
+    built = b"built" if allow_build else b"wheels"
+    facts = (str(RECIPE_VERSION).encode(), python.encode(), machine.encode(), built, lock)
+    for fact in facts:  # framed: no two of them can run together
+        digest.update(len(fact).to_bytes(8, "big") + fact)
+    return digest.digest()

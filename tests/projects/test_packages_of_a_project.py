@@ -1,0 +1,166 @@
+"""Projects that name packages, run by one command on a node that has never seen them.
+
+The packages are small wheels that the test makes, in a folder that pip's settings name; what comes
+out is compared with what the project's own Python gives here.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from swarmnode.demo.launcher import LocalNode, LocalSwarm
+from tests.integration.swarm_lab import swarm_of
+from tests.wheel_lab import make_wheel
+
+SHAPES = {"shapes/__init__.py": "def area(a, b):\n    return a * b\n"}
+WORDS = {
+    "words/__init__.py": "from shapes import area\n",
+    "words/tool.py": "import sys, words\ndef main():\n    print(words.area(6, 7), sys.argv[1:])\n",
+}
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("index") / "wheels"
+    make_wheel(folder, "shapes", "1.2", SHAPES)
+    make_wheel(folder, "words", "0.3", WORDS, script="words=words.tool:main", needs=("shapes>=1",))
+    for path in (folder, *folder.parents):
+        if path.stat().st_uid == os.geteuid() and path != Path("/"):
+            path.chmod(path.stat().st_mode | 0o011)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pool(wheels: Path) -> Iterator[LocalSwarm]:
+    settings = {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels)}
+    with pytest.MonkeyPatch.context() as patch:
+        for key in [key for key in os.environ if key.startswith(("PIP_", "UV_"))]:
+            patch.delenv(key)
+        for key, value in settings.items():
+            patch.setenv(key, value)
+        with swarm_of(2, STORAGE__MIN_FREE_GIB="1") as swarm:
+            yield swarm
+
+
+@pytest.fixture
+def node(pool: LocalSwarm) -> LocalNode:
+    return pool.nodes[0]
+
+
+def swarm(node: LocalNode, cwd: Path, *words: str, code: int = 0) -> tuple[str, str]:
+    """What a command prints: stdout and stderr; it must end with the code."""
+    env = {**os.environ, "SWARM_API": str(node.client.socket_path), "HOME": "/nonexistent"}
+    command = [sys.executable, "-m", "swarmnode.cli.main", *words]
+    done = subprocess.run(
+        command,
+        env=env,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+        input="",
+    )
+    assert done.returncode == code, done.stderr
+    return done.stdout, done.stderr
+
+
+def locally(folder: Path, wheels: Path, *argv: str) -> str:
+    """What the same command prints here."""
+    path = ":".join(map(str, [*wheels.glob("*.whl"), folder / "src"]))
+    done = subprocess.run(
+        [sys.executable, *argv],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
+def test_a_requirements_project_is_built_for_once_and_then_starts_at_once(
+    pool: LocalSwarm, node: LocalNode, wheels: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "requirements-project"
+    folder.mkdir()
+    (folder / "requirements.txt").write_text("words  # brings shapes\n")
+    (folder / "train.py").write_text("import words, shapes\nprint(words.area(3, 4))\n")
+    out, said = swarm(node, folder, "run", "--dry-run", "--", "python", "train.py")
+    assert "environment of requirements.txt: 2 packages, CPython 3.11; it is built once" in said
+
+    out, said = swarm(node, folder, "run", "--", "python", "train.py")
+    assert out == locally(folder, wheels, "train.py") == "12\n"
+    assert "installing packages" in said
+
+    began = time.monotonic()
+    out, said = swarm(node, folder, "run", "--", "python", "train.py")
+    assert (out, "installing" in said) == ("12\n", False)
+    print(f"second run: {time.monotonic() - began:.2f} s")
+
+    out, _ = swarm(node, folder, "run", "--", "words", "a")
+    assert out == "42 ['a']\n", "a console script of a package"
+
+    elsewhere = tmp_path / "of-another"
+    elsewhere.mkdir()
+    (elsewhere / "requirements.txt").write_text("words\n")
+    (elsewhere / "train.py").write_text("import words\nprint(words.area(1, 2))\n")
+    out, said = swarm(pool.nodes[1], elsewhere, "run", "--", "python", "train.py")
+    assert (out, "installing" in said) == ("2\n", False), "what one has built all of the lab use"
+
+    out, _ = swarm(node, folder, "env", "ls", "-o", "jsonl")
+    assert '"source": "requirements.txt"' in out
+    assert len(out.splitlines()) == 1
+
+    _, said = swarm(node, folder, "run", "--", "python", "-c", "import nothing_of_it", code=1)
+    assert "the environment has no nothing_of_it: name what brings it" in said
+
+    _, said = swarm(node, folder, "run", "--env", "none", "--", "python3", "train.py", code=1)
+    assert "no environment: the machine's own programs" in said
+
+
+def test_a_package_with_its_modules_in_src_runs_as_a_module(
+    node: LocalNode, wheels: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "package-project"
+    (folder / "src/tool").mkdir(parents=True)
+    (folder / "pyproject.toml").write_text(
+        '[project]\nname = "tool"\nversion = "1"\nrequires-python = ">=3.9"\n'
+        'dependencies = ["shapes"]\n'
+    )
+    (folder / "src/tool/__main__.py").write_text("import shapes\nprint(shapes.area(5, 5))\n")
+    out, _ = swarm(node, folder, "run", "--", "python", "-m", "tool")
+    assert out == locally(folder, wheels, "-m", "tool") == "25\n"
+    out, said = swarm(node, folder, "run", "--", "python", "-m", "tool")
+    assert (out, "installing" in said) == ("25\n", False)
+
+
+def test_an_environment_is_built_by_hand_and_forgotten(node: LocalNode, tmp_path: Path) -> None:
+    folder = tmp_path / "by-hand"
+    folder.mkdir()
+    _, said = swarm(node, folder, "env", "build", code=2)
+    assert "nothing here says which packages it needs" in said
+    (folder / "dev.in").write_text("words\n")
+    out, _ = swarm(node, folder, "env", "build", "dev.in")
+    key = out.strip()
+    assert swarm(node, folder, "env", "rm", key)[0].split()[-1] == "yes"
+    assert key not in swarm(node, folder, "env", "ls")[0]
+    _, said = swarm(node, folder, "env", "rm", key, code=5)
+    assert "no environment of that key" in said
+
+
+def test_what_cannot_be_had_is_said_before_anything_is_sent(
+    node: LocalNode, tmp_path: Path
+) -> None:
+    folder = tmp_path / "wrong"
+    folder.mkdir()
+    (folder / "requirements.txt").write_text("shapse\n")
+    _, said = swarm(node, folder, "run", "--", "python", "-V", code=2)
+    assert "requirements.txt cannot be resolved" in said
+    assert "shapse" in said
+    assert "sending" not in said

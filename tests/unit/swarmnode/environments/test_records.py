@@ -1,0 +1,44 @@
+"""Records of environments: who signed what, and what nobody believes."""
+
+import pytest
+from msgspec.structs import replace
+
+from p2p.errors import WireError
+from p2p.identity.keys import KeySigner
+from p2p.ids import LabId, NetworkId
+from swarmnode.environments.records import RecordOffice
+from swarmnode.tasks.environments.records import BuiltEnvironment, EnvironmentRecord, usable
+
+NET, LAB = NetworkId("net"), LabId("ours")
+BUILT = BuiltEnvironment("swarm:x", b"d" * 32, 1, "x86_64")
+RECORD = EnvironmentRecord(b"k" * 32, BUILT, "3.11.2", "2.36", "0.9", 1)
+
+
+def office(seed: bytes = b"1", network: NetworkId = NET) -> RecordOffice:
+    return RecordOffice(KeySigner.from_seed(seed * 32), network, LAB, None, lambda: 0)
+
+
+def test_what_this_machine_signed_is_of_our_lab() -> None:
+    here = office()
+    known = here.opened(here.certify(RECORD), RECORD.key)
+    assert known.lab == LAB
+    assert usable([known], LAB) == known
+
+
+def test_what_a_stranger_signed_is_of_no_lab_and_not_used() -> None:
+    known = office().opened(office(b"2").certify(RECORD), RECORD.key)
+    assert usable([known], LAB) is None
+
+
+def test_a_record_about_another_key_or_network_or_with_another_digest_is_no_good() -> None:
+    here = office()
+    sealed = here.certify(RECORD)
+    with pytest.raises(WireError, match="another environment"):
+        here.opened(sealed, b"other" * 8)
+    with pytest.raises(WireError):
+        here.opened(office(network=NetworkId("other")).certify(RECORD), RECORD.key)
+    forged = here.certify(replace(RECORD, built=replace(BUILT, digest=b"e" * 32)))
+    with pytest.raises(WireError, match="signature"):
+        here.opened(replace(sealed, payload=forged.payload), RECORD.key)
+    with pytest.raises(WireError, match="signature"):
+        here.opened(replace(sealed, sender=KeySigner.from_seed(b"3" * 32).peer_id), RECORD.key)

@@ -1,0 +1,193 @@
+"""Which packages a project names, for which Python, and the lock that is made of that."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from swarmnode.errors import ProjectError
+from swarmnode.project.environment.faults import words_for
+from swarmnode.project.environment.find import NONE, Kind, choose, satisfies, source_of
+from swarmnode.project.environment.indexes import Indexes, for_uv, is_private, pip_settings
+from swarmnode.project.environment.lock import Lock, from_pylock, hashed, lock_of
+from tests.wheel_lab import make_wheel
+
+OURS = (3, 11)
+
+
+def found(root: Path, wish: str = "") -> tuple[Kind, str] | None:
+    source = source_of(root, wish, OURS)
+    return None if source is None else (source.kind, source.python)
+
+
+def test_the_first_file_that_names_something_is_meant(tmp_path: Path) -> None:
+    assert found(tmp_path) is None
+    (tmp_path / "pyproject.toml").write_text("[project]\nname = 'x'\n")
+    (tmp_path / "requirements.txt").write_text("# nothing yet\n\n")
+    assert found(tmp_path) is None, "neither names anything"
+    (tmp_path / "pyproject.toml").write_text("[project]\ndependencies = ['six']\n")
+    assert found(tmp_path) == (Kind.PYPROJECT, "3.11")
+    (tmp_path / "requirements.txt").write_text("six\n")
+    assert found(tmp_path) == (Kind.REQUIREMENTS, "3.11")
+    (tmp_path / "pylock.toml").write_text("lock-version = '1.0'\nrequires-python = '>=3.12'\n")
+    assert found(tmp_path) == (Kind.PYLOCK, "3.12")
+    (tmp_path / "uv.lock").write_text("requires-python = '==3.10.*'\n")
+    assert found(tmp_path) == (Kind.UV_LOCK, "3.10")
+    assert found(tmp_path, "requirements.txt") == (Kind.REQUIREMENTS, "3.11")
+    assert found(tmp_path, NONE) is None
+
+
+def test_a_file_that_is_not_there_or_means_nothing_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "train.cfg").write_text("")
+    with pytest.raises(ProjectError, match="no such file"):
+        found(tmp_path, "dev.txt")
+    with pytest.raises(ProjectError, match="none that an environment can be made from"):
+        found(tmp_path, "train.cfg")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "version", "holds"),
+    [
+        (">=3.9", (3, 11), True),
+        (">=3.9,<3.11", (3, 11), False),
+        ("<3.11.5", (3, 11), True),
+        ("==3.11.*", (3, 11), True),
+        ("==3.11.7", (3, 11), True),
+        ("~=3.10", (3, 12), True),
+        ("~=3.10.2", (3, 12), False),
+        ("!=3.11.0", (3, 11), True),
+        (">3.11", (3, 11), False),
+        ("", (3, 14), True),
+    ],
+)
+def test_specifiers_mean_what_pep_440_says(
+    wanted: str, version: tuple[int, int], holds: bool
+) -> None:
+    assert satisfies(version, wanted) is holds
+
+
+def test_ours_is_taken_where_it_fits_and_a_pinned_one_before_it(tmp_path: Path) -> None:
+    assert choose(">=3.9", OURS, [(3, 9), (3, 12)]) == "3.11"
+    assert choose(">=3.12", OURS, [(3, 9), (3, 12), (3, 13)]) == "3.12"
+    with pytest.raises(ProjectError, match="no Python satisfies"):
+        choose(">=4", OURS, [(3, 9)])
+    (tmp_path / "requirements.txt").write_text("six\n")
+    (tmp_path / ".python-version").write_text("3.12.4\n")
+    assert found(tmp_path) == (Kind.REQUIREMENTS, "3.12")
+    (tmp_path / ".python-version").write_text("pypy3.10\n")
+    with pytest.raises(ProjectError, match=r"pypy3\.10"):
+        found(tmp_path)
+
+
+def test_pips_settings_count_for_uv_which_reads_none_of_them(tmp_path: Path) -> None:
+    system = (
+        "[global]\nindex-url = https://mirror/simple\nextra_index_url =\n  https://a\n  https://b\n"
+    )
+    own = f"[install]\nfind-links = {tmp_path} /nowhere\n[global]\ntimeout = 5\n"
+    pip = pip_settings([system, own], {"PIP_TIMEOUT": "9", "PATH": "/bin"})
+    uv = for_uv(pip, {"UV_DEFAULT_INDEX": "https://mine/simple"}).variables
+    assert uv["UV_DEFAULT_INDEX"] == "https://mine/simple", "what uv itself is told wins"
+    assert uv["UV_INDEX"] == "https://a https://b"
+    assert uv["UV_FIND_LINKS"] == str(tmp_path), "pip passes over what is not there, uv stops"
+    assert uv["UV_HTTP_TIMEOUT"] == "9"
+
+
+def test_what_is_no_public_index_is_private() -> None:
+    assert not is_private("https://pypi.org/simple")
+    assert not is_private("https://download.pytorch.org/whl/cpu")
+    assert is_private("https://pypi.example.org/simple")
+    assert is_private("/srv/wheels")
+    assert is_private("file:///srv/simple")
+
+
+def test_a_file_with_all_hashes_is_a_lock_already(tmp_path: Path) -> None:
+    file = tmp_path / "requirements.txt"
+    line = f"six==1.0 \\\n    --hash=sha256:{'a' * 64}  # by hand\n"
+    file.write_text(f"--index-url https://mirror\n# x\n{line}")
+    assert hashed(file) == f"six==1.0 --hash=sha256:{'a' * 64}\n"
+    file.write_text(f"{line}numpy\n")
+    assert hashed(file) == ""
+    file.write_text(f"{line}-r more.txt\n")
+    assert hashed(file) == "", "what it includes may have none"
+
+
+def test_where_packages_come_from_is_kept_with_the_lock(tmp_path: Path) -> None:
+    (tmp_path / ".swarm").mkdir()
+    line = f"six==1.0 --hash=sha256:{'a' * 64}\n"
+    (tmp_path / "requirements.txt").write_text(line)
+    for settings, private, online in (
+        ({}, False, True),
+        ({"index-url": "https://pypi.example.org/simple"}, True, True),
+        ({"index-url": "file:///srv/simple"}, True, False),
+    ):
+        made = lock(tmp_path, for_uv(settings, {}), again=True)
+        assert (made.text, made.is_private, made.is_online) == (line, private, online)
+        assert lock(tmp_path, Indexes({})) == made
+
+
+def test_a_pylock_becomes_lines_with_its_hashes() -> None:
+    wheel = {"name": "six.whl", "hashes": {"sha256": "b" * 64}}
+    table = {
+        "lock-version": "1.0",
+        "packages": [
+            {"name": "six", "version": "1.0", "marker": "os_name == 'posix'", "wheels": [wheel]},
+            {"name": "mine", "directory": {"path": "."}},
+        ],
+    }
+    text = from_pylock(table)
+    assert text == f"six==1.0 ; os_name == 'posix' --hash=sha256:{'b' * 64}\n"
+    table["packages"] = [{"name": "odd", "vcs": {"url": "git+https://x"}}]
+    with pytest.raises(ProjectError, match="odd"):
+        from_pylock(table)
+
+
+@pytest.mark.parametrize(
+    ("said", "helps"),
+    [
+        ("cause: failed to lookup address information", "index cannot be reached"),
+        ("Because shapse was not found in the package registry", "spelt"),
+        ("a==1 depends on b<2 ... your requirements are unsatisfiable", "loosen one"),
+        ("x==1 has no usable wheels", "--allow-build"),
+        ("HTTP status client error (401 Unauthorized)", "netrc"),
+    ],
+)
+def test_what_uv_says_gets_the_line_that_helps(said: str, helps: str) -> None:
+    assert helps in words_for("requirements.txt", said)
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> tuple[Path, Indexes]:
+    make_wheel(tmp_path / "wheels", "shapes", "1.0", {"shapes.py": "x = 1\n"})
+    (tmp_path / ".swarm").mkdir()
+    (tmp_path / "requirements.txt").write_text("-r more.txt\n")
+    (tmp_path / "more.txt").write_text("shapes\n")
+    return tmp_path, for_uv({"find-links": str(tmp_path / "wheels"), "no-index": "1"}, {})
+
+
+def lock(root: Path, indexes: Indexes, *, again: bool = False) -> Lock:
+    source = source_of(root, "", OURS)
+    assert source is not None
+    return lock_of(source, root / ".swarm", indexes, again=again)
+
+
+def test_a_lock_is_made_once_until_any_file_it_comes_from_changes(
+    here: tuple[Path, Indexes],
+) -> None:
+    root, indexes = here
+    first = lock(root, indexes)
+    assert first.text.startswith("shapes==1.0 --hash=sha256:")
+    assert (first.packages, first.is_private, first.python) == (1, True, "3.11")
+    assert not first.is_online, "a folder of this machine has all of it"
+    make_wheel(root / "wheels", "shapes", "2.0", {"shapes.py": "x = 2\n"})
+    assert lock(root, indexes) == first, "a newer version changes nothing by itself"
+    assert lock(root, indexes, again=True).text.startswith("shapes==2.0")
+    (root / "more.txt").write_text("shapes<2\n")
+    assert lock(root, indexes).text.startswith("shapes==1.0"), "an included file has changed"
+
+
+def test_the_same_name_with_other_bytes_is_another_lock(here: tuple[Path, Indexes]) -> None:
+    root, indexes = here
+    first = lock(root, indexes)
+    make_wheel(root / "wheels", "shapes", "1.0", {"shapes.py": "x = 3\n"})
+    os.utime(root / "wheels/shapes-1.0-py3-none-any.whl", (1, 1))
+    assert lock(root, indexes, again=True).text != first.text
