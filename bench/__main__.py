@@ -11,6 +11,7 @@ BENCHES: Final = {
         name: f"bench.{name}"
         for name in ("attack", "core", "emulator", "env", "keep", "qos", "relay")
     },
+    "containment": "bench.containment.figures",
     "link": "bench.link.figures",
     "tasknet": "bench.tasknet.figures",
 }

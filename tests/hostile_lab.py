@@ -1,7 +1,7 @@
 """Hostile tasks, tried on a node of root and on one of a plain user, in one process for each.
 
-`python -m tests.hostile_lab FOLDER` reads names and scripts of tries as JSON from its input, runs
-each as a task of its own and prints what became of it.
+`python -m tests.hostile_lab FOLDER SANDBOX` reads names and scripts of tries as JSON from its
+input, runs each as a task of its own and prints what became of it.
 """
 
 import json
@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,9 +21,9 @@ from p2p.workers import ThreadWorkers
 from swarmnode.executor.network.resolver import TableResolver
 from swarmnode.executor.port import JobId, JobSpec, Limit
 from swarmnode.executor.process import ProcessExecutor
-from swarmnode.executor.sandbox.capability import ExecutorConfig
+from swarmnode.executor.sandbox.capability import BWRAP, ExecutorConfig
 from swarmnode.sdk import ctx
-from tests.job_lab import MIB, PYTHON, processes_with
+from tests.job_lab import MIB, PYTHON, own_users, processes_with
 
 ROOT = Path(__file__).resolve().parents[1]
 PLAIN_USER = 65534
@@ -58,6 +59,8 @@ class Ended:
     """Processes of it that outlived it."""
     touched: int = 0
     """Connections that had come to a service of the machine when it was over; see VICTIM."""
+    over_s: float = 0.0
+    """When that was known, on the wall clock."""
 
     def says(self, *words: str) -> bool:
         """It printed exactly these words, and was done."""
@@ -80,7 +83,9 @@ class Try:
     """What it may reach: hosts of HOSTS, at the port that VICTIM names."""
 
 
-def run_tries(folder: Path, tries: Sequence[Try], *, as_user: bool) -> dict[str, Ended]:
+def run_tries(
+    folder: Path, tries: Sequence[Try], *, as_user: bool, sandbox: str = BWRAP
+) -> dict[str, Ended]:
     """All of them on one node; skips where no such node can run here."""
     version = subprocess.run([PYTHON, "-V"], capture_output=True, text=True, check=True).stdout
     if version.split()[1].rsplit(".", 1)[0] != ".".join(map(str, sys.version_info[:2])):
@@ -96,7 +101,7 @@ def run_tries(folder: Path, tries: Sequence[Try], *, as_user: bool) -> dict[str,
         pytest.skip("needs root")
     packages = Path(trio.__file__).parents[1]
     said = subprocess.run(
-        [*become, PYTHON, "-m", "tests.hostile_lab", str(folder / "x")],
+        [*become, PYTHON, "-m", "tests.hostile_lab", str(folder / "x"), sandbox],
         input=json.dumps([[one.name, one.script, dict(one.changes), one.net] for one in tries]),
         capture_output=True, text=True, timeout=180, check=False, cwd=ROOT,
         env={"PATH": os.environ["PATH"], SECRET: "secret", "PYTHONPATH": f"{ROOT}:{packages}"},
@@ -139,8 +144,10 @@ async def _echo(stream: trio.SocketStream) -> None:
         pass
 
 
-async def _main(folder: Path, tries: list[tuple[str, str, dict[str, float], list[str]]]) -> None:
-    services = Services()
+async def _main(
+    folder: Path, sandbox: str, tries: list[tuple[str, str, dict[str, float], list[str]]]
+) -> None:
+    services, (users, _) = Services(), own_users()
     found: dict[str, dict[str, object]] = {}
     slots = trio.Semaphore(AT_ONCE)
 
@@ -156,8 +163,11 @@ async def _main(folder: Path, tries: list[tuple[str, str, dict[str, float], list
     async with trio.open_nursery() as nursery:
         await nursery.start(services.run)
         config = ExecutorConfig(
+            sandbox=sandbox,
             ctx_module=Path(ctx.__file__),
             log_bytes=8 * MIB,
+            uid_first=users.start,
+            uid_count=len(users),
             net_private=(f"friend.example:{services.env['FRIEND']}",),
         )
         resolver = TableResolver(HOSTS)
@@ -196,6 +206,7 @@ async def _run(
         )
     )
     ended = await executor.wait(job)
+    over_s = time.time()
     logs = [await executor.read_log(job, name, 0, MIB) for name in ("stdout", "stderr")]
     await executor.forget(job)
     return {
@@ -208,8 +219,9 @@ async def _run(
         "enforced": [limit.value for limit in ended.enforced],
         "left": len(processes_with(str(job))),
         "touched": services.touched,
+        "over_s": over_s,
     }
 
 
 if __name__ == "__main__":
-    trio.run(_main, Path(sys.argv[1]), json.load(sys.stdin))
+    trio.run(_main, Path(sys.argv[1]), sys.argv[2], json.load(sys.stdin))

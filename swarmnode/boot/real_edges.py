@@ -140,6 +140,7 @@ def _executor(
             given_bytes_max=int(compute.disk_gib * GIB),
             net_private=compute.net_private,
             environments_bytes_max=int(compute.environments_gib * GIB),
+            io_bytes_per_s=compute.io_mb_per_s * 1_000_000,
         ),
         {name: Path(env.path) for name, env in config.env.items()},
         workers,

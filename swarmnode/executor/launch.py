@@ -3,6 +3,8 @@
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final
@@ -29,6 +31,7 @@ from swarmnode.executor.sandbox.command import (
     task_environment,
 )
 from swarmnode.executor.sandbox.etc import ETC_NET
+from swarmnode.executor.sandbox.reach import bound_by, rules
 from swarmnode.executor.sandbox.seccomp import filter_program
 from swarmnode.executor.sandbox.secrets import in_memory
 from swarmnode.executor.shim import pairs
@@ -70,6 +73,8 @@ class Launcher(msgspec.Struct, frozen=True):
     gpu_device: Callable[[str], str]
     """UUID of a GPU to its device file."""
     shims: Shims
+    pinned: Mapping[str, str]
+    """Where folders that other people may move really were when the node began."""
 
     @property
     def jobs(self) -> Path:
@@ -106,15 +111,15 @@ class Launcher(msgspec.Struct, frozen=True):
     def record_start(
         self, spec: JobSpec, folder: JobFolder, uid: int, cpus: tuple[int, ...]
     ) -> CrashRecord:
-        """The crash record, durable before anything else of the job exists."""
+        """The crash record; `start` makes it durable."""
+        with suppress(OSError):  # where there can be none the start says why
+            self.shims.stock()  # its interpreter comes up while all else is made
         place = blake2b(os.fsencode(self.folder), digest_size=4).hexdigest()
         cgroup = self.capability.parents.plan(f"swarm-{place}-{spec.job}")
         is_container = self.config.sandbox == CONTAINER
         guard = self.config.uid_first + self.config.uid_count - 1 if is_container else 0
         given = given_bytes(folder.work)
-        record = CrashRecord(spec, boot_id(), cgroup, uid, guard, cpus, given)
-        folder.write_record(record)
-        return record
+        return CrashRecord(spec, boot_id(), cgroup, uid, guard, cpus, given)
 
     def start(
         self,
@@ -124,23 +129,34 @@ class Launcher(msgspec.Struct, frozen=True):
         lease: str = "",
         secrets: JobSecrets | None = None,
     ) -> tuple[int, int] | None:
-        """Make groups and disk, write the order, spawn. (shim pid, fd that says it runs).
+        """Write the record, make groups and disk, write the order, spawn.
 
-        None when a shim has the lock already.
+        (shim pid, fd that says it runs); None when a shim has the lock already.
         """
         if secrets is not None and record.is_container:
             raise ExecutorUnavailableError(NO_PLACE)
         lock = folder.take_lock()
         if lock is None:
+            folder.write_record(record)
             return None
         try:
-            disk = self._make_disk(record, folder, make_disk)
+            disk = self._note_and_make_disk(record, folder, make_disk)
             cgroup, enforced = self._make_groups(record, folder, has_disk=disk is not None)
             order = [*self._order(record, folder, cgroup, enforced, secrets), ("lease", lease)]
             pairs.write_pairs(str(folder.path / "order"), order, durable=False)
             return self._spawn(folder, lock, disk, secrets)
         finally:
             os.close(lock)
+
+    def _note_and_make_disk(
+        self, record: CrashRecord, folder: JobFolder, make_disk: Callable[[], WorkDisk | None]
+    ) -> WorkDisk | None:
+        """At once: the record is durable before a group or process is, a disk is found without."""
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="record") as beside:
+            noted = beside.submit(folder.write_record, record)
+            disk = self._make_disk(record, folder, make_disk)
+            noted.result()
+        return disk
 
     def _make_disk(
         self, record: CrashRecord, folder: JobFolder, make_disk: Callable[[], WorkDisk | None]
@@ -162,20 +178,27 @@ class Launcher(msgspec.Struct, frozen=True):
         cgroup, spec = JobCgroup(record.cgroup), record.spec
         pids_max = spec.pids_max + (0 if record.is_container else _SANDBOX_PIDS)
         took = cgroup.make(spec.memory_bytes, pids_max, spec.cpu_millis)
-        enforced = self._enforced(took, has_disk=has_disk)
+        is_io_held = cgroup.limit_io(self.capability.disk, self.config.io_bytes_per_s)
+        enforced = self._enforced(took, has_disk=has_disk, is_io_held=is_io_held)
         if missing := spec.must_enforce - set(enforced):
             cgroup.remove()
             (folder.path / "record.json").unlink()
             raise refusal(missing, self.capability.limits)
         return cgroup, enforced
 
-    def _enforced(self, took: tuple[str, ...], *, has_disk: bool) -> tuple[Limit, ...]:
+    def _enforced(
+        self, took: tuple[str, ...], *, has_disk: bool, is_io_held: bool
+    ) -> tuple[Limit, ...]:
         """Which limits hold for this very job, given what its groups took."""
         here = [Limit.DISK, Limit.WALL, Limit.NET, Limit.SYSCALLS, *map(Limit, took)]
         if self.capability.pids_rlimit:
             here.append(Limit.PIDS)
         if has_disk:
             here.append(Limit.DISK_FS)
+        if is_io_held:
+            here.append(Limit.IO)
+        if not self.capability.limits[Limit.PATHS]:
+            here.append(Limit.PATHS)
         return tuple(limit for limit in Limit if limit in here)
 
     def _order(
@@ -228,7 +251,7 @@ class Launcher(msgspec.Struct, frozen=True):
     def _bwrap_order(
         self, record: CrashRecord, folder: JobFolder, *, has_disk: bool, has_secrets: bool
     ) -> list[tuple[str, str]]:
-        sources = Sources(is_staged=self.capability.is_staged)
+        sources = Sources(is_staged=self.capability.is_staged, pinned=self.pinned)
         options = bwrap_options(self._view(record.spec, folder, sources, has_disk=has_disk))
         (folder.path / "cpus").write_text(f"{as_list(record.cpus)}\n")
         (folder.path / "cpus").chmod(0o644)
@@ -275,10 +298,14 @@ class Launcher(msgspec.Struct, frozen=True):
     def _container_order(self, record: CrashRecord, folder: JobFolder) -> list[tuple[str, str]]:
         spec = record.spec
         folder.open_for_container(record.uid)
-        seen = Shown(bins=self.environments.bins_of(spec.environment))
+        seen = self.environments.in_place(spec.environment)
         env = self._task_environment(spec, seen, str(folder.work), str(folder.tmp), str(folder.ctx))
+        shown = [folder.ctx, *bound_by(seen.options)]
+        devices = [self.gpu_device(uuid) for uuid in spec.gpus]
+        reach = rules(shown, (folder.work, folder.tmp), devices)
         return [
             ("guard_uid", str(record.guard_uid)),
+            *(("reach", rule) for rule in reach),
             *(("argv", word) for word in spec.argv),
             *(("env", f"{key}={value}") for key, value in env.items()),
         ]

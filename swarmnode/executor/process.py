@@ -31,6 +31,7 @@ from swarmnode.executor.disk.given import GivenRoom
 from swarmnode.executor.disk.work_disk import WorkDisk
 from swarmnode.executor.environments.arrivals import EnvironmentArrivals
 from swarmnode.executor.environments.catalogue import environments_of
+from swarmnode.executor.environments.named import pinned
 from swarmnode.executor.job import ExecutorJob
 from swarmnode.executor.job_disks import JobDisks
 from swarmnode.executor.job_folder import CrashRecord, JobFolder, read_jobs
@@ -142,6 +143,7 @@ class ProcessExecutor(work_files.WorkFiles):
                 probe(self._config, self._folder),
                 self._gpu_device,
                 self._shims,
+                pinned(self._environments.named.values()),
             )
         return self._launcher
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from swarmnode.executor.kernel import disk_io
 from swarmnode.executor.sandbox import bubblewrap
 
 _SHIM: Final = (
@@ -92,7 +93,7 @@ def _spawned(folder: Path) -> tuple[int, socket.socket]:
 
 
 def _run_shim(folder: Path, door: int) -> int:
-    return os.posix_spawn(
+    pid = os.posix_spawn(
         sys.executable,
         [sys.executable, "-I", "-S", "-c", _SHIM, bubblewrap.ROOT, str(folder / "jobs")],
         {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
@@ -103,3 +104,5 @@ def _run_shim(folder: Path, door: int) -> int:
         ],
         setsid=True,
     )
+    disk_io.put_last(pid)
+    return pid

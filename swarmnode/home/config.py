@@ -168,6 +168,8 @@ class ComputeSection(_Section):
     disk_gib: float = _number(20.0, 0, 1e6)
     environments_gib: float = _number(20.0, 0, 1e6)
     """For environments of the pool; those used least recently give way."""
+    io_mb_per_s: int = _count(0, 0, 1_000_000)
+    """Of the disk under the tasks' folders, for each task; megabytes of 1000 * 1000."""
     gpus: bool = True
     tasks_max: int = _count(16, 1, 4096)
     sandbox: str = _choice("bwrap", "bwrap", "container")

@@ -44,7 +44,8 @@ class Limit(StrEnum):
     """What a job can be limited in.
 
     `disk` alone is measured some times a second; with `disk-fs` the work folder is a file system of
-    its own, which nothing can be written past.
+    its own, which nothing can be written past. `io` is the rate at the machine's disk; `paths` is
+    which files of the machine it can reach.
     """
 
     MEMORY = "memory"
@@ -55,3 +56,5 @@ class Limit(StrEnum):
     WALL = "wall"
     NET = "net"
     SYSCALLS = "syscalls"
+    IO = "io"
+    PATHS = "paths"

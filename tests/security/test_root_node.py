@@ -161,6 +161,30 @@ async def test_an_environment_in_a_folder_closed_to_others_is_seen_all_the_same(
     assert out == "seen\n", err
 
 
+async def test_an_environment_that_was_swapped_for_a_way_elsewhere_shows_nothing(
+    tmp_path: Path,
+) -> None:
+    """As CVE-2026-34078: looked at when the node began, bound when a task starts."""
+    closed, homes = tmp_path / "closed", tmp_path / "homes"
+    (closed / "bin").mkdir(parents=True)
+    (closed / "word").write_text("secret")
+    closed.chmod(0o700)
+    root = homes / "alice" / "venv"
+    (root / "bin").mkdir(parents=True)
+    for moved in (root, root.parent):
+        async with running_executor(tmp_path / "x", environments={"lab": root}) as executor:
+            moved.rename(f"{moved}.old")
+            moved.symlink_to(closed if moved == root else tmp_path)
+            if moved != root:
+                (tmp_path / "venv").symlink_to(closed)
+            job = spec(JOB, SH, "-c", f"cat {root}/word", environment="lab")
+            ended, out, err = await run_job(executor, job)
+        moved.unlink()
+        os.rename(f"{moved}.old", moved)
+        assert (ended.code, out) == (125, "")
+        assert "symbolic links" in err
+
+
 async def test_an_environment_that_others_may_not_read_is_refused_with_the_remedy(
     tmp_path: Path,
 ) -> None:

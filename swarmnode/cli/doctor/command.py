@@ -4,6 +4,7 @@ import dataclasses
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import click
@@ -59,11 +60,17 @@ def examine(home: Home) -> list[checks.Check]:
         lambda: checks_state.reach(home),
         checks_machine.gpu,
         lambda: checks_machine.sandbox(needed=config.compute.enabled),
+        lambda: checks_machine.reach(is_container=config.compute.sandbox == "container"),
         lambda: checks_machine.control_groups(is_container=config.compute.sandbox == "container"),
         checks_machine.work_disks,
         lambda: checks_machine.task_network(sandbox=config.compute.sandbox),
+        lambda: checks_machine.disk_io(config.compute.io_mb_per_s, _tasks_of(home, config)),
     )
     return [config_check, *(examination() for examination in examinations)]
+
+
+def _tasks_of(home: Home, config: Config) -> Path:
+    return Path(config.compute.tasks_folder) if config.compute.tasks_folder else home.tasks
 
 
 def _configuration(home: Home) -> tuple[checks.Check, Config]:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from swarmnode.cli.doctor.surroundings import FAIL, OK, WARN, Check
+from swarmnode.executor.kernel import landlock
+from swarmnode.executor.kernel.disk_io import disk_under
 from swarmnode.executor.sandbox import bubblewrap, net_trial
 from swarmnode.executor.sandbox.own_count import counts_jobs_apart
 
@@ -71,6 +73,17 @@ def work_disks(root: Path = Path("/"), *, is_root: bool | None = None) -> Check:
     return Check("work-disks", OK, "each task has a file system of its own (disk-fs)")
 
 
+def reach(*, is_container: bool) -> Check:
+    """Which files does a task see? bubblewrap shows it few; in a container Landlock has to."""
+    version = landlock.abi()
+    if not is_container:
+        return Check("reach", OK, "bubblewrap shows a task nothing but what is its own (paths)")
+    if why := landlock.trouble():
+        trouble, _, fix = why.partition("; needs ")
+        return Check("reach", WARN, trouble, fix)
+    return Check("reach", OK, f"Landlock (version {version}) shuts each task in (paths)")
+
+
 def control_groups(root: Path = Path("/"), *, is_container: bool = False) -> Check:
     """Can memory, processes and CPU of a task be limited? Which cannot is said, not hidden."""
     groups, mount = _own_groups(root), root / "sys/fs/cgroup"
@@ -90,11 +103,27 @@ def control_groups(root: Path = Path("/"), *, is_container: bool = False) -> Che
     return Check("cgroups", OK, f"version {version}: {', '.join(open_ones)} can be limited")
 
 
-def _open_v2(folder: Path) -> list[str]:
+def disk_io(mb_per_s: int, tasks: Path, root: Path = Path("/")) -> Check:
+    """Is what tasks read and write of the disk held to the rate that the owner set?"""
+    if not mb_per_s:
+        return Check("disk-io", OK, "tasks come last at the disk; compute.io_mb_per_s sets no rate")
+    if not disk_under(str(next(path for path in (tasks, *tasks.parents) if path.exists()))):
+        fix = "set compute.tasks_folder to a folder on a disk (not btrfs, zfs or a network)"
+        return Check("disk-io", WARN, f"{tasks} lies on no disk that can be limited", fix)
+    mount = root / "sys/fs/cgroup"
+    if not (mount / "cgroup.controllers").exists():
+        detail = "version 1 of control groups holds what is read, and not what is written as usual"
+        return Check("disk-io", WARN, detail, "boot with systemd.unified_cgroup_hierarchy=1")
+    if "io" not in _open_v2(_existing(mount, _own_groups(root).get("", "/")), ("io",)):
+        return Check("disk-io", WARN, "the io controller is not ours", _DELEGATE_FIX)
+    return Check("disk-io", OK, f"each task has {mb_per_s} MB/s of the disk (io)")
+
+
+def _open_v2(folder: Path, limits: tuple[str, ...] = _LIMITS) -> list[str]:
     """What can be limited below our own group."""
     offered = (_first_line(folder / "cgroup.controllers") or "").split()
     allowed = os.access(folder, os.W_OK) and os.access(folder / "cgroup.procs", os.W_OK)
-    return [name for name in _LIMITS if allowed and name in offered]
+    return [name for name in limits if allowed and name in offered]
 
 
 def _open_v1(mount: Path, groups: dict[str, str]) -> list[str]:

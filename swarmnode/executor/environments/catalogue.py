@@ -77,9 +77,9 @@ class Environments:
             have = ", ".join(self.named) or "none"
             raise EnvironmentUnknownError(f"no environment {name!r} here; have: {have}")
 
-    def bins_of(self, name: str | None) -> tuple[str, ...]:
-        """Its folders of programs, where a task sees the machine's own paths."""
-        return (str(self.named[name] / "bin"),) if name else ()
+    def in_place(self, name: str | None) -> Shown:
+        """How a task has one that sees the machine's own paths: a named one, where it lies."""
+        return _named(self.named[name], str) if name else Shown()
 
     def shown(
         self,
@@ -101,8 +101,7 @@ class Environments:
             return Shown(tuple(options), variables=tuple(variables.items()))
         if name.startswith(BUILT):
             return _built(self.store.use(name.removeprefix(BUILT)), sources)
-        root = self.named[name]
-        return Shown(tuple(environment_options(root, sources)), (str(root / "bin"),))
+        return _named(self.named[name], sources)
 
 
 def environments_of(
@@ -114,6 +113,10 @@ def environments_of(
     }
     store = EnvironmentStore(folder / "environments", config.environments_bytes_max)
     return Environments(checked, store, Building(), is_shown=config.sandbox != CONTAINER)
+
+
+def _named(root: Path, sources: Callable[[Path], str]) -> Shown:
+    return Shown(tuple(environment_options(root, sources)), (str(root / "bin"),))
 
 
 def _built(root: Path, sources: Callable[[Path], str]) -> Shown:

@@ -1,7 +1,7 @@
 """The `[env.NAME]` folders of this machine: which may be shown to tasks."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from swarmnode.errors import ConfigError
@@ -20,6 +20,11 @@ def checked_environment(name: str, path: Path, folder: Path) -> Path:
             f"rights, who may not read it: chmod -R o+rX {str(path)!r}"
         )
     return absolute
+
+
+def pinned(paths: Iterable[Path]) -> dict[str, str]:
+    """Where folders really are now: nobody swaps one, or one above it, for a way elsewhere."""
+    return {str(path): os.path.realpath(path) for path in paths}
 
 
 def environment_options(root: Path, sources: Callable[[Path], str]) -> list[str]:

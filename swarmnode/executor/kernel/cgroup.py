@@ -20,8 +20,12 @@ V2 = "v2"
 it is not imported here: it would cost each shim a quarter of a millisecond."""
 
 _RETRY_S = 0.005
+_AGAIN_S = 0.5
+"""A number may be another process's by then, which was forked while its parent died."""
 _PERIOD_US = 100_000
 """A job that used its share of the processor waits for the rest of this; the kernel's default."""
+_IO_WEIGHT = 25
+"""Of a disk that is wanted by others, too: a quarter of what the node and its owner get, 100."""
 SIGKILL = 9
 
 
@@ -80,6 +84,22 @@ class JobCgroup:
             enforced.append("cpu")
         return enforced
 
+    def limit_io(self, disk: str, bytes_per_s: int) -> bool:
+        """Have the job go after others at that disk, and take so much of it at most; 0: no most.
+
+        Whether the most holds for all of it: version 1 lets by what is written through memory.
+        """
+        base = self.dirs.get(V2, "")
+        for name in ("/io.weight", "/io.bfq.weight"):
+            try_write(base + name, f"default {_IO_WEIGHT}")
+        old = self.dirs.get("blkio", "")
+        try_write(old + "/blkio.bfq.weight", str(_IO_WEIGHT))
+        if not (disk and bytes_per_s):
+            return False
+        for way in ("read", "write"):
+            try_write(f"{old}/blkio.throttle.{way}_bps_device", f"{disk} {bytes_per_s}")
+        return try_write(base + "/io.max", f"{disk} rbps={bytes_per_s} wbps={bytes_per_s}")
+
     def enter(self) -> None:
         """Put the calling process into the groups; between fork and exec. Raises OSError."""
         for path in self.dirs.values():
@@ -96,19 +116,44 @@ class JobCgroup:
     def kill(self, timeout_s: float) -> bool:
         """Kill everything inside; True once nothing is left.
 
-        cgroup.kill (Linux 5.14) beats fork races by itself; on version 1 the freezer does.
+        cgroup.kill (Linux 5.14) beats fork races by itself; on version 1 the freezer does. Who was
+        killed is not frozen again: each time would put its end off.
         """
+        self._lift_cpu()
         base = self.dirs.get(V2)
-        if base is not None:
-            try_write(base + "/cgroup.kill", "1")
-        freezer = self.dirs.get("freezer")
+        is_sure = base is not None and try_write(base + "/cgroup.kill", "1")
+        killed: set[int] = set()
+        again_s = time.monotonic() + _AGAIN_S
         deadline_s = time.monotonic() + timeout_s
+        looked_s = time.monotonic()
         while left := self.processes():
-            if time.monotonic() > deadline_s:
+            now_s = time.monotonic()
+            if now_s > deadline_s:
                 return False
-            _kill_frozen(left, freezer)
-            time.sleep(_RETRY_S)
+            if now_s > again_s:
+                is_sure, killed, again_s = False, set(), now_s + _AGAIN_S
+            if not (is_sure or killed.issuperset(left)):
+                self.kill_some(self.processes)
+                killed.update(left)
+            time.sleep(max(_RETRY_S, 4 * (now_s - looked_s)))  # they need the processor more
+            looked_s = time.monotonic()
         return True
+
+    def kill_some(self, pids: "Callable[[], list[int]]") -> None:
+        """Kill these; where the groups can be frozen none of them can fork meanwhile."""
+        self._freeze("1", "FROZEN")
+        for pid in pids():
+            send_signal(pid, SIGKILL)
+        self._freeze("0", "THAWED")
+
+    def _freeze(self, v2: str, v1: str) -> None:
+        try_write(self.dirs.get(V2, "") + "/cgroup.freeze", v2)
+        try_write(self.dirs.get("freezer", "") + "/freezer.state", v1)
+
+    def _lift_cpu(self) -> None:
+        """Who dies needs the processor, too: a thousand at a tenth of one take seconds."""
+        try_write(self.dirs.get(V2, "") + "/cpu.max", f"max {_PERIOD_US}")
+        try_write(self.dirs.get("cpu", "") + "/cpu.cfs_quota_us", "-1")
 
     def oom_kills(self) -> int:
         """Processes the kernel killed here for want of memory."""
@@ -176,16 +221,6 @@ def _make(path: str, mkdir: "Callable[[str], None]") -> bool:
     except OSError:
         return False
     return True
-
-
-def _kill_frozen(pids: "list[int]", freezer: "str | None") -> None:
-    """On version 1 none of them can fork meanwhile."""
-    if freezer:
-        try_write(freezer + "/freezer.state", "FROZEN")
-    for pid in pids:
-        send_signal(pid, SIGKILL)
-    if freezer:
-        try_write(freezer + "/freezer.state", "THAWED")
 
 
 def _remove(path: str) -> bool:

@@ -11,7 +11,8 @@ from typing import Final
 from swarmnode.executor.kernel.cgroup import read_control, try_write
 from swarmnode.resources.cgroup_paths import V2, own_groups
 
-V1_CONTROLLERS: Final = ("memory", "pids", "cpu", "cpuacct", "freezer")
+V1_CONTROLLERS: Final = ("memory", "pids", "cpu", "cpuacct", "freezer", "blkio")
+_HANDED_DOWN: Final = ("memory", "pids", "cpu", "io")
 LEAF: Final = "swarm-node"
 """Where the node moves itself on version 2, so that its own group may have children."""
 
@@ -51,7 +52,7 @@ def find_parents(
 
 
 def hand_down_controllers(parents: Parents, pid: int) -> None:
-    """Version 2: let children of our group have memory, pids and cpu limits.
+    """Version 2: let children of our group have memory, pids, cpu and io limits.
 
     Moves this process into the leaf group where the rule on inner processes asks for it. What
     cannot be had is noted in `parents.troubles`.
@@ -77,4 +78,4 @@ def _not_handed_down(base: str) -> list[str]:
     """Controllers that our group has and its children have not."""
     have = read_control(base + "/cgroup.controllers").split()
     handed = read_control(base + "/cgroup.subtree_control").split()
-    return [name for name in ("memory", "pids", "cpu") if name in have and name not in handed]
+    return [name for name in _HANDED_DOWN if name in have and name not in handed]

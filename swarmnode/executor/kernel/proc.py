@@ -39,6 +39,24 @@ def _stat(pid: int, field: int) -> int:
         return 0
 
 
+def has_ended(pid: int) -> bool:
+    """Whether a process is gone, or waits for nothing but its parent's wait(2)."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rsplit(b")", 1)[1].split()[0] in b"ZX"
+    except OSError:
+        return True
+
+
+def first_child(pid: int) -> int:
+    """The oldest child of a process; 0 where there is none, or where the kernel does not tell."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", "rb") as file:
+            return int((file.read(32).split() or [b"0"])[0])
+    except OSError:
+        return 0
+
+
 def has_child(pid: int) -> bool:
     """Whether a process has started another; True, too, where the kernel does not tell."""
     try:

@@ -7,13 +7,15 @@ https://man7.org/linux/man-pages/man4/loop.4.html (LOOP_CONFIGURE: Linux 5.8)
 
 import ctypes
 import os
+import struct
 
 AT_FDCWD = -100
-_AT_RECURSIVE = 0x8000
+_AT_RECURSIVE, _AT_EMPTY_PATH = 0x8000, 0x1000
 _CLONE_NEWNS = 0x20000
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REC, _MS_SLAVE = 2, 4, 8, 0x4000, 0x80000
 # the same on x86_64 and aarch64
 _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT = 428, 429, 430, 431, 432
+_OPENAT2, _NO_SYMLINKS = 437, 4
 _OPEN_TREE_CLONE = 1
 _FROM_EMPTY_PATH = 4
 _CLOEXEC = 1
@@ -55,9 +57,18 @@ def cover(folder: str, options: str) -> None:
 
 
 def clone_tree(path: str) -> int:
-    """A descriptor of a copy of what is mounted at a path, mounted nowhere. Raises OSError."""
-    how = _OPEN_TREE_CLONE | os.O_CLOEXEC | _AT_RECURSIVE
-    return _call("syscall", _OPEN_TREE, AT_FDCWD, os.fsencode(path), how)
+    """A descriptor of a copy of what is mounted at a path, mounted nowhere.
+
+    No part of the path may be a link: what was looked at before is what is meant, and nobody who
+    can move a folder above it can put another one there by a link. Raises OSError (ELOOP).
+    """
+    wanted = struct.pack("3Q", os.O_PATH | os.O_CLOEXEC, 0, _NO_SYMLINKS)
+    place = _call("syscall", _OPENAT2, AT_FDCWD, os.fsencode(path), wanted, len(wanted))
+    try:
+        how = _OPEN_TREE_CLONE | os.O_CLOEXEC | _AT_RECURSIVE | _AT_EMPTY_PATH
+        return _call("syscall", _OPEN_TREE, place, b"", how)
+    finally:
+        os.close(place)
 
 
 def attach(tree: int, target: str) -> None:

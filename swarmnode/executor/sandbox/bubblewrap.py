@@ -107,7 +107,7 @@ def _run_apart(uid: int, argv: Sequence[str]) -> "subprocess.CompletedProcess[st
 
 def _run_staged(uid: int, argv: Sequence[str]) -> "subprocess.CompletedProcess[str]":
     folder, name = home_of(argv[0])
-    stage.lay_out([str(folder)])
+    stage.lay_out([os.path.realpath(folder)])
     return run([f"{stage.staged_path(0)}/{name}", *argv[1:]], uid)
 
 

@@ -14,8 +14,10 @@ import msgspec
 
 from swarmnode.errors import ConfigError, ExecutorUnavailableError
 from swarmnode.executor.disk.work_disk import WorkDisks
+from swarmnode.executor.kernel import landlock
 from swarmnode.executor.kernel.cgroup import JobCgroup
 from swarmnode.executor.kernel.cgroup_parents import Parents, find_parents, hand_down_controllers
+from swarmnode.executor.kernel.disk_io import disk_under
 from swarmnode.executor.port import Limit
 from swarmnode.executor.sandbox import bubblewrap, net_trial
 from swarmnode.executor.sandbox.own_count import counts_jobs_apart
@@ -49,6 +51,8 @@ class ExecutorConfig(msgspec.Struct, frozen=True):
     net_private: tuple[str, ...] = ()
     # What environments that were built for the pool may take: some ten of the usual size.
     environments_bytes_max: int = 20 * 1024**3
+    # Of the disk under the jobs' folders, for each job, reading and writing apart; 0: no bound.
+    io_bytes_per_s: int = 0
     # Open files: data loaders hold some hundreds.
     nofile: int = 16_384
     # Users [first, first + count) are ours, no account has them: a node that is root runs each job
@@ -79,6 +83,8 @@ class Capability(msgspec.Struct, frozen=True):
     """"" when a task can have a network, else why not and the remedy."""
     is_staged: bool
     """bubblewrap runs as the job's own user, the node being root."""
+    disk: str
+    """That under the jobs' folders, as control groups name it; "" where it has no such name."""
 
 
 def probe(config: ExecutorConfig, folder: Path) -> Capability:
@@ -95,7 +101,11 @@ def _probe(
     bwrap = bubblewrap.find()
     trouble = _trouble(config, folder, bwrap)
     parents = _own_parents()
-    limits = _limits(config.sandbox, parents, _try_limits(parents))
+    disk = disk_under(str(next(path for path in (folder, *folder.parents) if path.exists())))
+    enforced, is_io_held = _try_limits(parents, disk, config.io_bytes_per_s)
+    limits = _limits(config.sandbox, parents, enforced)
+    limits[Limit.IO] = "" if is_io_held else _why_no_io(config, parents, disk)
+    limits[Limit.PATHS] = "" if config.sandbox == BWRAP else landlock.trouble()
     limits[Limit.DISK_FS] = disks.result()
     is_container = config.sandbox == CONTAINER
     is_honest = counts_jobs_apart(os.uname().release, is_container=is_container)
@@ -106,7 +116,7 @@ def _probe(
         limits = dict.fromkeys(limits, trouble)
     is_staged = config.sandbox == BWRAP and os.geteuid() == 0
     net_trouble = trouble or net.result()
-    return Capability(trouble, limits, parents, bwrap, pids_rlimit, net_trouble, is_staged)
+    return Capability(trouble, limits, parents, bwrap, pids_rlimit, net_trouble, is_staged, disk)
 
 
 def _trouble(config: ExecutorConfig, folder: Path, bwrap: str) -> str:
@@ -151,13 +161,30 @@ def _own_parents() -> Parents:
     return parents
 
 
-def _try_limits(parents: Parents) -> tuple[str, ...]:
-    """Which of memory, pids and cpu a group made here really takes."""
+def _try_limits(parents: Parents, disk: str, io_bytes_per_s: int) -> tuple[tuple[str, ...], bool]:
+    """Which of memory, pids and cpu a group made here really takes, and whether it holds io."""
     group = JobCgroup(parents.plan(f"swarm-probe-{os.getpid()}"))
     try:
-        return group.make(memory_bytes=64 * 1024 * 1024, pids_max=16, cpu_millis=1000)
+        took = group.make(memory_bytes=64 * 1024 * 1024, pids_max=16, cpu_millis=1000)
+        return took, group.limit_io(disk, io_bytes_per_s)
     finally:
         group.remove()
+
+
+def _why_no_io(config: ExecutorConfig, parents: Parents, disk: str) -> str:
+    """Where the rate of a job at the disk is not held to what the owner wants."""
+    if not config.io_bytes_per_s:
+        return "no rate is set; set compute.io_mb_per_s"
+    if not disk:
+        return "the tasks' folder lies on no disk that can be limited; set compute.tasks_folder"
+    if "blkio" in parents.dirs:
+        return (
+            "control groups of version 1 hold what is read and what is written past memory, and no "
+            "other writes; boot with systemd.unified_cgroup_hierarchy=1"
+        )
+    why = parents.troubles.get("io") or parents.troubles.get("v2", "no io controller is ours")
+    remedy = "give the container a writable cgroup" if config.sandbox == CONTAINER else _DELEGATE
+    return f"{why}; {remedy}"
 
 
 def _limits(sandbox: str, parents: Parents, enforced: tuple[str, ...]) -> dict[Limit, str]:

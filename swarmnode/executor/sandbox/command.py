@@ -54,15 +54,17 @@ _LINKED: Final = ("alternatives", "ld.so.cache")
 class Sources:
     """Where bubblewrap finds what it binds: in place, or staged for a user who may not go there."""
 
-    def __init__(self, *, is_staged: bool) -> None:
+    def __init__(self, *, is_staged: bool, pinned: Mapping[str, str]) -> None:
         self._is_staged = is_staged
+        self._pinned = pinned
+        """Where some of them must be, as was found out before; stage.py follows no link."""
         self.staged: list[str] = []
         """Paths in the order in which stage.py lays them out."""
 
     def __call__(self, path: Path) -> str:
         if not self._is_staged:
             return str(path)
-        self.staged.append(str(path))
+        self.staged.append(self._pinned.get(str(path)) or os.path.realpath(path))
         return staged_path(len(self.staged) - 1)
 
     def held(self, number: int) -> str:

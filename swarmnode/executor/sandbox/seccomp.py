@@ -44,6 +44,9 @@ lies outside the job's own file system. posix_fallocate asks for mode 0."""
 _AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK, _NETLINK_ROUTE = 1, 2, 10, 16, 0
 _FAMILIES: Final = (_AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK)
 """AF_VSOCK, for one, knows no network namespace: it would reach the machine's hypervisor."""
+_IO_PRIORITY_LEAST: Final = 2 << 13 | 7
+"""ioprio_set(2): the last of the ordinary ones, as jobs have it; lower numbers go before the node's
+and its owner's reads, higher ones wait for everybody."""
 _WITHIN: Final = ("process_vm_readv", "process_vm_writev")
 """How processes of one MPI job pass data. Safe where the sandbox has a user namespace of its own:
 the kernel lets a process do this to others of its user in there, and the filter to nobody else."""
@@ -58,13 +61,14 @@ class _Machine(msgspec.Struct, frozen=True):
     socket: int
     socketpair: int
     fallocate: int
+    ioprio_set: int
     denied: Mapping[str, int]
 
 
 # arch/x86/entry/syscalls/syscall_64.tbl
 _X86_64: Final = _Machine(
     audit_arch=0xC000003E, has_x32=True, clone=56, clone3=435, ioctl=16, socket=41,
-    socketpair=53, fallocate=285,
+    socketpair=53, fallocate=285, ioprio_set=251,
     denied={
         "ptrace": 101, "syslog": 103, "pivot_root": 155, "acct": 163, "settimeofday": 164,
         "mount": 165, "umount2": 166, "swapon": 167, "swapoff": 168, "reboot": 169,
@@ -83,7 +87,7 @@ _X86_64: Final = _Machine(
 # include/uapi/asm-generic/unistd.h
 _AARCH64: Final = _Machine(
     audit_arch=0xC00000B7, has_x32=False, clone=220, clone3=435, ioctl=29, socket=198,
-    socketpair=199, fallocate=47,
+    socketpair=199, fallocate=47, ioprio_set=30,
     denied={
         "umount2": 39, "mount": 40, "pivot_root": 41, "quotactl": 60, "acct": 89,
         "unshare": 97, "kexec_load": 104, "init_module": 105, "delete_module": 106,
@@ -116,6 +120,7 @@ def filter_program(machine: str, *, is_apart: bool = True, reserve_max: int = 1 
     program += _when_call(table.clone3, [_give(_RETURN, _ERRNO | errno.ENOSYS)])
     program += _when_call(table.clone, _refuse_bits(0, _CLONE_NEW_ANY))
     program += _when_call(table.ioctl, _refuse_values(1, _IOCTLS, errno.EPERM))
+    program += _when_call(table.ioprio_set, _refuse_below(2, _IO_PRIORITY_LEAST, errno.EPERM))
     program += _on_reserving(table, reserve_max) + _on_sockets(table, is_apart=is_apart)
     return b"".join([*program, _give(_RETURN, _ALLOW)])
 
@@ -217,6 +222,16 @@ def _refuse_from(argument: int, limit: int, error: int) -> list[bytes]:
         _give(_JUMP_EQUAL, high, if_false=3),
         _give(_LOAD_WORD, _ARGS_AT + 8 * argument),
         _give(_JUMP_AT_LEAST, low, if_false=1),
+        _give(_RETURN, _ERRNO | error),
+        _give(_LOAD_WORD, _NR_AT),
+    ]
+
+
+def _refuse_below(argument: int, least: int, error: int) -> list[bytes]:
+    """Of an argument of 32 bits."""
+    return [
+        _give(_LOAD_WORD, _ARGS_AT + 8 * argument),
+        _give(_JUMP_AT_LEAST, least, if_true=1),
         _give(_RETURN, _ERRNO | error),
         _give(_LOAD_WORD, _NR_AT),
     ]

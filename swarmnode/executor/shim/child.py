@@ -51,7 +51,8 @@ def _shut_in(sandbox: "Sandbox", folder: str, fds: "dict[int, int]", parent: int
     """In a container be the job's user; else be ready to become bubblewrap."""
     if sandbox.is_container:
         os.chdir(folder + "/work")
-        uid_mode.become(sandbox.uid, os.read(fds[FD_SECCOMP], 1 << 20), parent)
+        program = os.read(fds[FD_SECCOMP], 1 << 20)
+        uid_mode.become(sandbox.uid, program, parent, sandbox.reach)
         return
     if sandbox.has_net:
         _have_net(fds.pop(FD_NET), is_root=bool(sandbox.uid))

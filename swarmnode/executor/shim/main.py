@@ -66,6 +66,8 @@ class Shim:
         """Where the node says what it wants."""
         self._started_s = time.monotonic()
         self._ending = Ending(self._started_s + self._order.allowance.wall_s, self._order.lease)
+        self._help_at_s = 0.0
+        """When its end is looked for next, on the monotonic clock."""
         self._unheard: list[int] = []
         """Signals that nobody could hear yet, in order."""
         self._process = ShimProcess(folder, self._order)
@@ -199,6 +201,9 @@ class Shim:
             self._kill("lease")
         self._give_notice()
         now_s = time.monotonic()
+        if now_s >= self._help_at_s:
+            self._process.help_to_end()
+            self._help_at_s = now_s + _TICK_S
         if reason := self._ending.due(now_s) or self._use.look(now_s):
             self._kill(reason)
 

@@ -66,6 +66,8 @@ class Sandbox:
         """Path of bubblewrap's options; empty in a container."""
         self.stage = [value for key, value in entries if key == "stage"]
         """What is laid out for a user who may not go where it lies."""
+        self.reach = [value for key, value in entries if key == "reach"]
+        """In a container: what Landlock leaves it, see kernel/landlock.py."""
         self.uid = int(single.get("uid", 0))
         """Who it runs as; 0: as we do."""
         self.guard_uid = int(single.get("guard_uid", 0))

@@ -10,7 +10,7 @@ import time
 
 from swarmnode.executor.disk import disk_use
 from swarmnode.executor.kernel.cgroup import send_signal
-from swarmnode.executor.kernel.proc import has_child
+from swarmnode.executor.kernel.proc import first_child, has_child, has_ended
 from swarmnode.executor.shim import uid_mode
 from swarmnode.executor.shim.child import (
     CODE_CANNOT_EXECUTE,
@@ -33,6 +33,8 @@ else:
 KILL_TIMEOUT_S = 5.0
 """swarmnode.limits says so, too; it is not imported here, as each shim would pay for it."""
 _REPORT_BYTES = 65536
+_HELP_S = 0.5
+"""At a time: something else may end the job meanwhile."""
 
 
 class ShimProcess:
@@ -46,6 +48,10 @@ class ShimProcess:
         """What we forked."""
         self.pid = 0
         """The job's first process; 0 until it is known, which is at once in a container."""
+        self._program = 0
+        """Below bubblewrap's: that of the task's command, once it was seen."""
+        self._was_over = False
+        """That was seen to have ended, and bubblewrap has not come to say so."""
         self.report_fd = -1
         """Where bubblewrap reports, from the start on; silent in a container."""
         self._block_fd = -1
@@ -156,6 +162,29 @@ class ShimProcess:
                 send_signal(pid, signal.SIGKILL)
         self._sandbox.cgroup.kill(KILL_TIMEOUT_S)
 
+    def help_to_end(self) -> None:
+        """See to it that bubblewrap comes to say that the task's command has ended.
+
+        It starves among a thousand processes that the command left behind: those are killed. Called
+        now and then; what has only just ended is given until the next time.
+        """
+        if self._sandbox.is_container or not self.pid:
+            return
+        self._program = self._program or first_child(self.pid)
+        is_over = self._program > 0 and has_ended(self._program)
+        if is_over and self._was_over:
+            self._kill_all_but_bubblewrap()
+        self._was_over = is_over
+
+    def _kill_all_but_bubblewrap(self) -> None:
+        deadline_s = time.monotonic() + _HELP_S
+        while self._others() and time.monotonic() < deadline_s:
+            self._sandbox.cgroup.kill_some(self._others)
+            time.sleep(0.005)
+
+    def _others(self) -> "list[int]":
+        return [pid for pid in self.all_pids() if pid not in (self._child, self.pid)]
+
     def kill_rest(self) -> bool:
         """It has ended: kill what it left behind; whether nothing is left now."""
         return self._sandbox.cgroup.kill(KILL_TIMEOUT_S) and self._kill_adopted()
@@ -166,12 +195,13 @@ class ShimProcess:
         if not self._sandbox.is_container:
             return True
         deadline_s = time.monotonic() + KILL_TIMEOUT_S
+        self.reap()  # of a thousand that are dead none is worth a look
         while uid_mode.user_processes(uid):
             uid_mode.kill_user(uid, self._sandbox.guard_uid)
             self.reap()
             if time.monotonic() > deadline_s:
                 return False
-            time.sleep(0.002)
+            time.sleep(0.01)
         return True
 
     def hear_rest(self) -> None:

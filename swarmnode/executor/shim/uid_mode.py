@@ -3,11 +3,13 @@
 For nodes that already live in a container where user namespaces are blocked. Shim-side and
 between fork and exec: the standard library only. What protects here is the user id (one per
 running job), no new privileges, the system-call filter (AF_UNIX sockets only), resource limits,
-and a state folder that no other user may enter. The filesystem of the container stays visible.
+a state folder that no other user may enter and, where the kernel has it, Landlock: of the
+container's files only its programs and settings stay in reach.
 """
 
 import os
 
+from swarmnode.executor.kernel import landlock
 from swarmnode.executor.kernel.cgroup import SIGKILL
 from swarmnode.executor.shim import stage
 
@@ -39,14 +41,16 @@ def adopt_orphans() -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def become(uid: int, program: bytes, parent: int) -> None:
+def become(uid: int, program: bytes, parent: int, reach: "list[str]") -> None:
     """Turn this freshly forked process into the task's user, for good. Raises OSError."""
     os.setsid()  # a group of its own, for SIGTERM
+    ruleset = landlock.prepare(reach)
     stage.become(uid)
     _prctl(_PR_SET_PDEATHSIG, SIGKILL)  # after the change of user, which clears it
     if os.getppid() != parent:
         os._exit(125)
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    landlock.bind(ruleset)
     _install(program)
 
 
@@ -69,15 +73,16 @@ def kill_user(uid: int, guard: int) -> None:
 
 def user_processes(uid: int) -> "list[int]":
     """Pids of what the user runs, zombies left out."""
-    pids = []
+    pids, wanted = [], str(uid).encode()
     for name in os.listdir("/proc"):
         if name.isdigit():
             try:
-                with open(f"/proc/{name}/status") as file:
-                    lines = dict(line.split(":", 1) for line in file if ":" in line)
+                with open(f"/proc/{name}/status", "rb") as file:
+                    text = file.read()
             except OSError:
                 continue  # gone meanwhile
-            if str(uid) in lines["Uid"].split() and "Z" not in lines["State"].split()[0]:
+            ids = text.partition(b"\nUid:")[2].partition(b"\n")[0].split()
+            if wanted in ids and text.partition(b"\nState:\t")[2][:1] != b"Z":
                 pids.append(int(name))
     return pids
 

@@ -11,6 +11,7 @@ from swarmnode.cli.doctor import machine as checks_machine
 from swarmnode.cli.doctor import state as checks_state
 from swarmnode.cli.doctor import surroundings as checks
 from swarmnode.cli.main import run
+from swarmnode.executor.kernel.disk_io import disk_under
 from swarmnode.home.config import Config, ListenSection, StorageSection
 from swarmnode.home.folders import Home, locate
 
@@ -69,6 +70,33 @@ def test_no_gpu_driver_is_normal_and_half_a_driver_is_not(tmp_path: Path) -> Non
     assert checks_machine.gpu(tmp_path).status == checks.OK
     machine(tmp_path, {"dev/nvidia0": ""})
     assert "driver is not loaded" in checks_machine.gpu(tmp_path).detail
+
+
+def test_what_a_task_sees_is_shut_off_by_bubblewrap_or_landlock_or_said_to_be_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert checks_machine.reach(is_container=False).status == checks.OK
+    monkeypatch.setattr("swarmnode.executor.kernel.landlock.abi", lambda: 7)
+    assert "version 7" in checks_machine.reach(is_container=True).detail
+    monkeypatch.setattr("swarmnode.executor.kernel.landlock.abi", lambda: 0)
+    found = checks_machine.reach(is_container=True)
+    assert found.status == checks.WARN
+    assert "Linux 5.19" in found.fix
+
+
+def test_a_rate_at_the_disk_is_held_by_version_two_only(tmp_path: Path) -> None:
+    assert checks_machine.disk_io(0, tmp_path, tmp_path).status == checks.OK
+    if not disk_under(str(tmp_path)):
+        pytest.skip(f"{tmp_path} lies on no disk")
+    assert "version 1" in checks_machine.disk_io(9, tmp_path, tmp_path).detail
+    group = tmp_path / "sys" / "fs" / "cgroup"
+    group.mkdir(parents=True)
+    for name, text in (("cgroup.controllers", "memory pids"), ("cgroup.procs", "")):
+        (group / name).write_text(text)
+    assert "Delegate" in checks_machine.disk_io(9, tmp_path, tmp_path).fix
+    (group / "cgroup.controllers").write_text("io memory pids")
+    found = checks_machine.disk_io(9, tmp_path, tmp_path)
+    assert (found.status, "9 MB/s" in found.detail) == (checks.OK, True)
 
 
 def test_control_groups_of_version_two_need_delegation(tmp_path: Path) -> None:

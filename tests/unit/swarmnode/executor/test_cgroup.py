@@ -66,6 +66,7 @@ def test_our_groups_of_version_1_are_found_also_from_inside_a_container() -> Non
         "pids": "/sys/fs/cgroup/pids/job",
         "cpu": "/sys/fs/cgroup/cpu,cpuacct",
         "cpuacct": "/sys/fs/cgroup/cpu,cpuacct",
+        "blkio": "/sys/fs/cgroup/blkio",
     }
     assert parents.plan("job")["memory"] == "/sys/fs/cgroup/memory/user/me/job"
 
@@ -87,7 +88,7 @@ def test_on_version_2_the_node_moves_into_a_leaf_and_hands_down_controllers(
     hand_down_controllers(parents, 4711)
     assert parents.dirs == {V2: str(own)}
     assert (own / LEAF / "cgroup.procs").read_text() == "4711"
-    assert (own / "cgroup.subtree_control").read_text().startswith("+cpu")  # the last one
+    assert (own / "cgroup.subtree_control").read_text().startswith("+io")  # the last one
     assert parents.troubles == {}
     again = find_parents(mounts, f"0::/system.slice/swarm.service/{LEAF}\n")
     assert again.dirs == parents.dirs
@@ -98,7 +99,7 @@ def test_on_version_2_what_is_not_delegated_is_a_trouble(tmp_path: Path) -> None
     (own / "cgroup.subtree_control").unlink()
     parents = Parents({V2: str(own)}, {})
     hand_down_controllers(parents, 4711)
-    assert set(parents.troubles) == {"memory", "pids", "cpu"}
+    assert set(parents.troubles) == {"memory", "pids", "cpu", "io"}
 
 
 def test_limits_of_version_2_are_written_and_accounts_read(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""What the sandbox costs, what it leaves behind, and what the node feels of hostile tasks."""
