@@ -228,6 +228,10 @@ class Objects(Protocol):
         """
         ...
 
+    async def size(self, address: Address) -> int:
+        """Bytes of the plaintext. Raises ObjectUnknownError, ManifestError."""
+        ...
+
     async def stat(self, address: Address, *, ask: bool = True) -> ObjectStat:
         """How an object stands now, as its holders say; without `ask` as far as is known here.
 

@@ -17,6 +17,7 @@ from p2p.wire.envelope import Signer
 from p2p.workers import Workers
 from storage.engine.port import Tables
 from storage.volumes.port import ShardStore
+from swarmnode.datasets.service import DataDisk
 from swarmnode.executor.port import Executor
 from swarmnode.resources.port import Machine
 
@@ -89,6 +90,8 @@ class Edges(msgspec.Struct, frozen=True):
     """None where machines have no certificates: in simulations."""
     boot_s: Callable[[], float] = trio.current_time
     """A clock in seconds that goes on while the machine sleeps, which the others do not."""
+    data: DataDisk | None = None
+    """Where datasets are kept; None: nowhere."""
     vault: Vault | None = None
     """The person's key, where it lies on this machine; None in simulations."""
 

@@ -48,6 +48,10 @@ class JobDamagedError(SwarmError):
     """A job's crash record cannot be read: the text names the file; the job is given up here."""
 
 
+class DataFailedError(SwarmError):
+    """A dataset cannot be had or kept here: another machine may."""
+
+
 class OutputUnsafeError(SwarmError):
     """A file or folder of a task cannot be had or kept; the text names it and says why."""
 

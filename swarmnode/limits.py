@@ -156,12 +156,14 @@ COUNT_MAX: Final = 1 << 53
 CHECKPOINT_BYTES_MAX: Final = 40 * 1024
 """A checkpoint's list of files: with the spec it fits the 64 KiB of an award."""
 
+DATA_MAX: Final = 16
+"""Datasets of one task: each is a mount and a descriptor of the shim's."""
+
 PATTERNS_MAX: Final = 256
 """Patterns of outputs in one spec: each is tried on every name of the work folder."""
 
 OUTPUT_MATCHES_MAX: Final = 1_000_000
-"""Names that may be held against patterns with wildcards, each with each: half a minute of a thread
-at the very worst. 100,000 names are as many as ten such patterns may choose from."""
+"""Names times patterns with wildcards: half a minute of a thread at worst; 100,000 times ten."""
 
 OUTPUTS_APART_MAX: Final = 32
 """Files and folders that become objects of their own; of more the task gives back one tree."""
@@ -185,8 +187,7 @@ TASKS_FORGOTTEN_MAX: Final = 10_000
 """Of so many it is remembered that they are no more: who was away may still tell us of them."""
 
 TASKS_MOVED_MAX: Final = 10_000
-"""Tasks that go on at another machine of their owner, of which it is remembered where: as many as
-may be open."""
+"""Tasks that go on at another machine of their owner, remembered: as many as may be open."""
 
 TASKS_OPEN_MAX: Final = 10_000
 """Tasks of this node that have not ended: an auction each keeps the node busy for minutes."""
@@ -213,8 +214,7 @@ LOGS_TOGETHER_BYTES_MAX: Final = 4 * 1024 * 1024
 """Logs of ended tasks that go into the pool as one object: a sweep of small tasks is a few puts."""
 
 LOG_OFFSET_MAX: Final = 1 << 53
-"""A place in what one attempt printed, as others tell it: no log is so long, and the kernel and the
-wire take it. Whoever tells of a later one is not gone on with."""
+"""A place in what one attempt printed, as others tell it: no log is so long."""
 
 LOG_KEPT_BYTES_MAX: Final = 2 * (LOG_HEAD_PAGES + LOG_TAIL_PAGES) * LOG_PAGE_BYTES
 """Of both streams of one task."""

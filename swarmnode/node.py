@@ -14,6 +14,7 @@ from p2p.ids import PeerId
 from storage.rights import Right, RightLink, right_for
 from storage.service import StorageService
 from swarmnode import settings
+from swarmnode.datasets.service import DatasetService
 from swarmnode.edges import Edges, Identity
 from swarmnode.environments.service import EnvironmentService
 from swarmnode.estate.service import EstateService
@@ -54,6 +55,7 @@ class Node:
             edges, identity, self.storage.names, self.storage.objects, self.peers.mesh
         )
         """Those that were built for the pool, as this machine's people know them."""
+        self.datasets = self._datasets()
         self.market = self._market()
         lent, buyer = self.market.seller.lending, self.market.buyer
         self.adverts = AdvertPublisher(settings.adverts(config), self.peers.gossip, lent.advert)
@@ -92,6 +94,11 @@ class Node:
             waits_for_others=self.peers.waits_for_others,
         )
 
+    def _datasets(self) -> DatasetService:
+        """Shows datasets to the jobs that run here."""
+        edges = self.edges
+        return DatasetService(edges.executor, self.storage.objects, edges.workers, edges.data)
+
     def _market(self) -> MarketService:
         edges = self.edges
         premises = Premises(
@@ -101,6 +108,7 @@ class Node:
             objects=self.storage.objects,
             memory=self.memory,
             certify=self.environments.office.certify,
+            datasets=self.datasets,
         )
         return MarketService(
             settings.market(self.config),
@@ -160,6 +168,7 @@ class Node:
                 ):
                     await nursery.start(part)
             for part in (
+                self.datasets.run,
                 self.market.run,
                 self.estate.run,
                 self.adverts.run,

@@ -14,7 +14,7 @@ import trio
 
 from p2p.workers import ThreadWorkers
 from swarmnode.executor.disk.work_use import IMAGE
-from swarmnode.executor.port import Executor, JobExit, JobId, JobSpec
+from swarmnode.executor.port import DataServer, Executor, JobExit, JobId, JobSpec
 from swarmnode.executor.process import ProcessExecutor
 from swarmnode.executor.sandbox import bubblewrap
 from swarmnode.executor.sandbox.capability import BWRAP, CONTAINER, ExecutorConfig
@@ -71,6 +71,7 @@ async def running_executor(
     folder: Path,
     sandbox: str = BWRAP,
     environments: Mapping[str, Path] | None = None,
+    serve: DataServer | None = None,
     **settings: Any,  # noqa: ANN401
 ) -> AsyncIterator[ProcessExecutor]:
     """An executor that serves; at the end every job is swept."""
@@ -79,6 +80,8 @@ async def running_executor(
         settings = {"uid_first": users.start, "uid_count": len(users), **settings}
     config = ExecutorConfig(sandbox=sandbox, **settings)
     executor = ProcessExecutor(folder, config, environments or {}, ThreadWorkers())
+    if serve is not None:
+        executor.on_data(serve)
     async with trio.open_nursery() as nursery:
         await nursery.start(executor.run)
         if trouble := executor.trouble():

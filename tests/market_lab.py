@@ -18,6 +18,7 @@ from p2p.mesh import Mesh
 from p2p.wire.codec import encode
 from p2p.workers import InlineWorkers
 from storage.engine.memory_tables import MemoryTables
+from swarmnode.datasets.service import DatasetService
 from swarmnode.executor.fake.executor import FakeExecutor
 from swarmnode.market.config import MarketConfig
 from swarmnode.market.seller.premises import Premises
@@ -202,6 +203,7 @@ class MarketLab:
                 MemoryService(
                     stand.executor, objects, names, workers=InlineWorkers(), wall_ms=self.wall
                 ),
+                DatasetService(stand.executor, objects, InlineWorkers(), None),
             ),
             lends=stand.lends,
         )

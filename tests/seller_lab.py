@@ -22,6 +22,7 @@ from p2p.wire.envelope import open_signed, seal
 from p2p.workers import InlineWorkers
 from storage.engine.memory_tables import MemoryTables
 from storage.manifests.capability import parse_cap, text_of_cap
+from swarmnode.datasets.service import DatasetService
 from swarmnode.executor.fake.executor import FakeExecutor
 from swarmnode.executor.fake.programs import Process, Run
 from swarmnode.executor.port import JobId
@@ -321,7 +322,14 @@ class SellerLab:
                 self.dice.randbytes,
                 self.wall,
             ),
-            Premises(executor, self.machine, self.tables, self.objects, memory),
+            Premises(
+                executor,
+                self.machine,
+                self.tables,
+                self.objects,
+                memory,
+                DatasetService(executor, self.objects, InlineWorkers(), None),
+            ),
         )
         try:
             with scope:

@@ -177,6 +177,10 @@ class ObjectService:
         self._refuse_removed(cap.address)
         return self._reader.read(self._running(), cap, start, length)
 
+    async def size(self, address: Address) -> int:
+        """See storage.facade.Objects.size."""
+        return (await self._parts.catalog.manifest(address)).size
+
     async def stat(self, address: Address, *, ask: bool = True) -> ObjectStat:
         """See storage.facade.Objects.stat."""
         self._refuse_removed(address)

@@ -21,6 +21,7 @@ from storage.engine.lmdb_tables import LmdbTables
 from storage.engine.port import Tables
 from storage.volumes.store import VolumeStore
 from swarmnode.boot.descriptors import DescriptorShares
+from swarmnode.datasets.service import DataDisk
 from swarmnode.edges import Edges, Identity
 from swarmnode.errors import ConfigError
 from swarmnode.executor.process import ProcessExecutor
@@ -86,6 +87,7 @@ def build_edges(config: Config, home: Home, shares: DescriptorShares) -> Real:
         proofs=TokenProofs(admission),
         papers=HomePapers(home, admission),
         boot_s=boot_s,
+        data=DataDisk(tasks / "data", executor.room_for_data, executor.share_disk),
         vault=HomeVault(home, admission.me.person, admission.me.lab, membership.anchor.root),
     )
     return Real(edges, _identity(admission.me, config), membership.addresses)

@@ -80,7 +80,7 @@ def files_until_ms(record: TaskRecord) -> int:
 def inputs_of(record: TaskRecord) -> frozenset[Address]:
     """The objects a task reads."""
     addresses = set()
-    for _, text in record.spec.inputs:
+    for _, text in (*record.spec.inputs, *record.spec.data):
         try:
             addresses.add(parse_kept(text).address)
         except CapabilityError:  # the task will say so itself

@@ -10,18 +10,15 @@ import trio
 
 from p2p.workers import Workers
 from swarmnode.contained import contained
-from swarmnode.executor import ctx_server
+from swarmnode.executor import ctx_server, devices
 from swarmnode.executor.job import ExecutorJob
 from swarmnode.executor.job_folder import lost_exit
+from swarmnode.executor.launch import answered
 from swarmnode.executor.network.resolver import Resolver
 from swarmnode.executor.network.service import JobNetwork
-from swarmnode.executor.port import JobCall, JobId
+from swarmnode.executor.port import DataServer, JobCall
 from swarmnode.executor.watch import final_exit, kill_left_over, reap, until_gone, until_ready
 from swarmnode.tasks.records import FAULT
-
-
-async def _nobody(_job: JobId, _request: bytes) -> bytes:
-    return b'{"error": "this node answers no ctx requests"}'
 
 
 class Attendant:
@@ -37,8 +34,10 @@ class Attendant:
         """`stock` is called, in a thread, once a job runs; `private`: see TaskNet."""
         self._workers, self._stock = workers, stock
         self._resolver, self._private = resolver, private
-        self.answer: JobCall = _nobody
+        self.answer: JobCall = ctx_server.nobody
         """To the tasks' `ctx` requests."""
+        self.serve: DataServer = devices.nobody
+        """To those who read the tasks' datasets."""
 
     async def attend(self, job: ExecutorJob, shim: int, ready: int) -> None:
         """To its end. `shim`, `ready`: as `Launcher.start` has them; 0 and -1 for one found."""
@@ -57,6 +56,7 @@ class Attendant:
             if is_there:
                 answer = partial(self.answer, job.record.spec.job)
                 await nursery.start(ctx_server.run, job.folder, job.record.uid, answer)
+            nursery.start_soon(partial(self._answer_data, job, is_taken_over=not shim))
             if ready >= 0:
                 await until_ready(job.folder, shim, ready)
                 job.look()
@@ -70,6 +70,17 @@ class Attendant:
             job.exit = await self._workers.run(partial(final_exit, job.folder, job.record))
             job.ended.set()
             nursery.cancel_scope.cancel()
+
+    async def _answer_data(self, job: ExecutorJob, *, is_taken_over: bool) -> None:
+        """Have the datasets of a job answered for as long as it runs."""
+        spec = job.record.spec
+        if not (mounts := [one for _, one in answered(spec)]):
+            return
+
+        async def serve(fds: Sequence[int]) -> None:
+            await self.serve(spec.job, mounts, fds, is_taken_over)
+
+        await devices.run(job.folder, serve)
 
     def _network_of(self, job: ExecutorJob) -> JobNetwork:
         return JobNetwork(job.folder, job.record.spec, self._private, self._resolver)

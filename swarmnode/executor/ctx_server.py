@@ -25,6 +25,11 @@ _RETRY_S = 1.0
 log = logging.getLogger("swarm")
 
 
+async def nobody(_job: str, _request: bytes) -> bytes:
+    """The answer where nobody answers."""
+    return b'{"error": "this node answers no ctx requests"}'
+
+
 def listening(folder: JobFolder, uid: int) -> socket.socket:
     """Take the job's socket over from whoever listened before. `uid` (0: ours) may connect.
 

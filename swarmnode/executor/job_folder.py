@@ -6,7 +6,9 @@
                stdout, stderr                               append-only
                work/         the task's files, or those it was given: see overlay.py
                ctx/          swarm_ctx.py and ctx.sock
-               net.sock, names, traffic      of its network, if it has one: see network/, shim/net/
+               names, traffic                of its network, if it has one: see network/, shim/net/
+               data/                         of its datasets, if it has any
+               hatch.sock                    of both: see shim/hatch.py
                tmp/          only for the `container` sandbox
 """
 
@@ -22,7 +24,7 @@ from typing import Any, Final
 import msgspec
 
 from swarmnode.errors import JobDamagedError, JobUnknownError
-from swarmnode.executor.port import JobExit, JobId, JobSignal, JobSpec, Limit
+from swarmnode.executor.port import DataMount, JobExit, JobId, JobSignal, JobSpec, Limit
 from swarmnode.executor.shim import pairs
 from swarmnode.executor.shim.child import CODE_CANNOT_START
 from swarmnode.executor.shim.logs import STREAMS
@@ -67,6 +69,7 @@ def _body_of(record: CrashRecord) -> dict[str, object]:
     """As JSON has it."""
     spec: dict[str, object] = msgspec.structs.asdict(record.spec)
     spec["must_enforce"] = sorted(record.spec.must_enforce)
+    spec["data"] = [msgspec.structs.asdict(one) for one in record.spec.data]
     spec["env"] = dict(record.spec.env)
     return {
         "spec": spec,
@@ -88,6 +91,7 @@ def _record_of(body: dict[str, Any]) -> CrashRecord:
     for name in ("argv", "gpus", "net"):
         spec[name] = tuple(spec.get(name, ()))
     spec["must_enforce"] = frozenset(Limit(name) for name in spec["must_enforce"])
+    spec["data"] = tuple(DataMount(**one) for one in spec.get("data", ()))
     body["spec"] = JobSpec(**spec)
     body["cpus"] = tuple(body.get("cpus", ()))
     return CrashRecord(**body)
@@ -117,6 +121,10 @@ class JobFolder(msgspec.Struct, frozen=True):
     @property
     def ctx(self) -> Path:
         return self.path / "ctx"
+
+    def data(self, number: int) -> Path:
+        """Where a node that is no root shows a dataset to its job, and nobody else sees it."""
+        return self.path / "data" / str(number)
 
     @property
     def tmp(self) -> Path:

@@ -13,12 +13,13 @@ import msgspec
 
 from swarmnode.errors import ExecutorUnavailableError, LimitNotEnforceableError
 from swarmnode.executor.cpus import as_list
+from swarmnode.executor.disk import safe_files
 from swarmnode.executor.disk.given import given_bytes
 from swarmnode.executor.disk.work_disk import WorkDisk
 from swarmnode.executor.environments.catalogue import Environments, Shown
 from swarmnode.executor.job_folder import CrashRecord, JobFolder, boot_id
 from swarmnode.executor.kernel.cgroup import JobCgroup
-from swarmnode.executor.port import JobSecrets, JobSpec, Limit
+from swarmnode.executor.port import DataMount, JobSecrets, JobSpec, Limit
 from swarmnode.executor.sandbox import bubblewrap
 from swarmnode.executor.sandbox.capability import CONTAINER, Capability, ExecutorConfig
 from swarmnode.executor.sandbox.command import (
@@ -140,6 +141,7 @@ class Launcher(msgspec.Struct, frozen=True):
             folder.write_record(record)
             return None
         try:
+            _make_places(record.spec, folder)
             disk = self._note_and_make_disk(record, folder, make_disk)
             cgroup, enforced = self._make_groups(record, folder, has_disk=disk is not None)
             order = [*self._order(record, folder, cgroup, enforced, secrets), ("lease", lease)]
@@ -270,6 +272,8 @@ class Launcher(msgspec.Struct, frozen=True):
             ("has_disk", "1" if has_disk else ""),
             ("has_secrets", "1" if has_secrets else ""),
             ("net", "1" if record.spec.net else ""),
+            ("node_away_s", repr(self.config.data_away_s)),
+            *(("mount", place) for place in self._mounts(record.spec, folder)),
             *(("stage", path) for path in sources.staged),
             *(("argv", word) for word in argv),
             ("env", "PATH=/usr/bin:/bin"),
@@ -293,7 +297,15 @@ class Launcher(msgspec.Struct, frozen=True):
             has_own_system=shown.has_own_system,
             devices=tuple(self.gpu_device(uuid) for uuid in spec.gpus),
             has_net=has_net,
+            data=_shown(spec, folder, sources),
         )
+
+    def _mounts(self, spec: JobSpec, folder: JobFolder) -> list[str]:
+        """What the shim's child mounts, as it reads it."""
+        kinds = [(number, "d" if one.is_folder else "f") for number, one in answered(spec)]
+        if self.capability.is_staged:
+            return [kind for _, kind in kinds]
+        return [f"{kind}{folder.data(number)}" for number, kind in kinds]
 
     def _container_order(self, record: CrashRecord, folder: JobFolder) -> list[tuple[str, str]]:
         spec = record.spec
@@ -345,6 +357,35 @@ class Launcher(msgspec.Struct, frozen=True):
         finally:
             for fd in opened:
                 os.close(fd)
+
+
+def answered(spec: JobSpec) -> list[tuple[int, DataMount]]:
+    """The datasets that a node answers for, by their number among all."""
+    return [(number, one) for number, one in enumerate(spec.data) if not one.source]
+
+
+def _make_places(spec: JobSpec, folder: JobFolder) -> None:
+    """What the datasets are mounted on. Raises OutputUnsafeError."""
+    for number, one in enumerate(spec.data):
+        if one.target.startswith(f"{WORK}/"):
+            name = one.target.removeprefix(f"{WORK}/")
+            safe_files.make_place(str(folder.work), name, is_folder=one.is_folder)
+        if not one.source:
+            folder.data(0).parent.mkdir(mode=0o700, exist_ok=True)
+            safe_files.make_place(str(folder.path), f"data/{number}", is_folder=one.is_folder)
+
+
+def _shown(spec: JobSpec, folder: JobFolder, sources: Sources) -> tuple[tuple[str, str], ...]:
+    """Where bubblewrap has each dataset, and where it is to be seen."""
+    return tuple(
+        (
+            sources(Path(one.source))
+            if one.source
+            else sources.answered(folder.data(number), is_folder=one.is_folder),
+            one.target,
+        )
+        for number, one in enumerate(spec.data)
+    )
 
 
 def _write_args(path: Path, options: Sequence[str]) -> None:

@@ -12,9 +12,11 @@ from typing import NewType, Protocol
 import msgspec
 import trio
 
+from swarmnode.tasks.choices import DataWay as DataWay
 from swarmnode.tasks.choices import JobSignal as JobSignal
 from swarmnode.tasks.choices import Limit as Limit
 from swarmnode.tasks.secrets.wants import JobSecrets as JobSecrets
+from swarmnode.tree.mount_points import DataMount as DataMount
 from swarmnode.tree.names import Parts
 from swarmnode.tree.pattern import Pattern
 from swarmnode.tree.scan import Found, Scan
@@ -45,6 +47,7 @@ class JobSpec(msgspec.Struct, frozen=True):
     net_up_bytes_per_s: int = 0
     """What its connections may carry out; 0 is no limit."""
     net_down_bytes_per_s: int = 0
+    data: tuple[DataMount, ...] = ()
 
 
 class JobExit(msgspec.Struct, frozen=True):
@@ -91,6 +94,11 @@ class FileStat(msgspec.Struct, frozen=True):
 
 JobCall = Callable[[JobId, bytes], Awaitable[bytes]]
 """Answers one request that a running task made through its `ctx` (length-prefixed JSON)."""
+
+
+DataServer = Callable[[JobId, Sequence[DataMount], Sequence[int], bool], Awaitable[None]]
+"""Answers the devices (/dev/fuse) of those datasets of a job that have no source, in their order,
+until nothing is mounted; the flag says that another node did so before. OSError: it cannot."""
 
 
 class BringsEnvironments(Protocol):
@@ -148,6 +156,20 @@ class Executor(Protocol):
 
     def on_call(self, answer: JobCall) -> None:
         """Set who answers the tasks' `ctx` requests; once, before run."""
+
+    def data_way(self) -> tuple[DataWay, str]:
+        """How datasets are shown here, and why not in a better way."""
+        ...
+
+    def sources_in_use(self) -> frozenset[str]:
+        """Paths from which jobs that run have datasets (DataMount.source): nobody may move them."""
+        ...
+
+    def on_data(self, serve: DataServer) -> None:
+        """Set who answers for datasets; once, before run."""
+
+    def note(self, job: JobId, words: str) -> None:
+        """A line of ours in the stderr of a job that runs."""
 
     async def prepare(self, job: JobId) -> None:
         """Make the job's private folder, idempotent. Files come in after it.

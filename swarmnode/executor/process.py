@@ -26,8 +26,9 @@ from swarmnode.errors import (
 from swarmnode.executor import life
 from swarmnode.executor.attend import Attendant
 from swarmnode.executor.cpus import choose
+from swarmnode.executor.dataset_face import DatasetFace
 from swarmnode.executor.disk import safe_files, work_files
-from swarmnode.executor.disk.given import GivenRoom
+from swarmnode.executor.disk.given import GivenRoom, free_of_charge
 from swarmnode.executor.disk.work_disk import WorkDisk
 from swarmnode.executor.environments.arrivals import EnvironmentArrivals
 from swarmnode.executor.environments.catalogue import environments_of
@@ -38,7 +39,16 @@ from swarmnode.executor.job_folder import CrashRecord, JobFolder, read_jobs
 from swarmnode.executor.kernel.proc import descends
 from swarmnode.executor.launch import Launcher, refusal
 from swarmnode.executor.network.resolver import HostResolver, Resolver
-from swarmnode.executor.port import JobCall, JobExit, JobId, JobSignal, JobSpec, JobView, Limit
+from swarmnode.executor.port import (
+    DataServer,
+    JobCall,
+    JobExit,
+    JobId,
+    JobSignal,
+    JobSpec,
+    JobView,
+    Limit,
+)
 from swarmnode.executor.sandbox.capability import (
     Capability,
     ExecutorConfig,
@@ -58,15 +68,11 @@ _LOOK_S = 0.05
 """How often a log is looked at while somebody follows it."""
 
 
-def _charged(_size: int) -> None:
-    """What comes into the folder of a job that runs is its own disk's."""
-
-
 def _no_gpus(uuid: str) -> str:
     raise GpuUnknownError(f"no GPU {uuid} on this machine")
 
 
-class ProcessExecutor(work_files.WorkFiles):
+class ProcessExecutor(work_files.WorkFiles, DatasetFace):
     """The Executor of a node. `folder` is its own; `gpu_device` gives a GPU's device file."""
 
     def __init__(
@@ -81,7 +87,8 @@ class ProcessExecutor(work_files.WorkFiles):
     ) -> None:
         """`resolver` finds the hosts that tasks talk to; None: as this machine does."""
         self._folder = folder.resolve()
-        super().__init__(workers)
+        work_files.WorkFiles.__init__(self, workers)
+        DatasetFace.__init__(self, GivenRoom(self._folder, config.given_bytes_max))
         self._environments = environments_of(self._folder, config, environments)
         self.bringing = EnvironmentArrivals(self._environments, workers, self._in_use)
         self._config, self._gpu_device = config, gpu_device
@@ -90,13 +97,10 @@ class ProcessExecutor(work_files.WorkFiles):
         )
         self._launcher: Launcher | None = None
         self._nursery: trio.Nursery | None = None
-        self._jobs: dict[JobId, ExecutorJob] = {}
-        """Started, by this node or one before, and not forgotten; ended ones, too."""
         self._leases: dict[JobId, str] = {}
         """Of jobs that are still to be started, as their shims will read them."""
         self._life, self._shims = life.NodeLife(self._folder), Shims(self._folder)
         self._disks = JobDisks(templates_in(self._folder))
-        self._given = GivenRoom(self._folder, config.given_bytes_max)
         self._starting = trio.Lock()
         """One start at a time: the job of an id starts once."""
 
@@ -180,6 +184,10 @@ class ProcessExecutor(work_files.WorkFiles):
     def environments(self) -> tuple[str, ...]:
         """Configured, built and here, and those that can be built."""
         return self._environments.names()
+
+    def on_data(self, serve: DataServer) -> None:
+        """Set who answers for datasets."""
+        self._attendant.serve = serve
 
     def on_call(self, answer: JobCall) -> None:
         """Set who answers the tasks' `ctx` requests."""
@@ -374,7 +382,7 @@ class ProcessExecutor(work_files.WorkFiles):
         return self._jobs[job].record.uid if job in self._jobs else 0
 
     def _taking(self, job: JobId) -> AbstractContextManager[Callable[[int], None]]:
-        return nullcontext(_charged) if job in self._jobs else self._given.taking(job)
+        return nullcontext(free_of_charge) if job in self._jobs else self._given.taking(job)
 
     def _work(self, job: JobId) -> str:
         if not (folder := self._folder_of(job)).work.is_dir():

@@ -276,6 +276,7 @@ class StatusReader(msgspec.Struct):
             net_others=tuple(self.config.compute.net_others),
             net_trouble=self.edges.executor.net_trouble() if self.progress.runs else "",
             not_enforced={limit.value: why for limit, why in limits.items() if why},
+            data=self.edges.executor.data_way() if self.progress.runs else ("", ""),
         )
 
     def _counters(self, storage: StorageStats) -> dict[str, int]:

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.ciphers.modes import CTR
 
 from swarmnode.tree.folder import CONTENT_KEY_BYTES
 
+_BLOCK_BYTES: Final = 16
 _FROM_ZERO: Final = CTR(bytes(16))
 """A key is used for one content and never again."""
 
@@ -28,4 +29,13 @@ def new_keys(count: int) -> list[bytes]:
 
 def veil(key: bytes) -> CipherContext:
     """Takes a content from its begin to its end, in either direction."""
-    return Cipher(AES(key), _FROM_ZERO).encryptor()
+    return veil_from(key, 0)
+
+
+def veil_from(key: bytes, start: int) -> CipherContext:
+    """The same from some byte on: the counter is the number of a block."""
+    block, skipped = divmod(start, _BLOCK_BYTES)
+    counter = CTR(block.to_bytes(_BLOCK_BYTES)) if block else _FROM_ZERO
+    context = Cipher(AES(key), counter).encryptor()
+    context.update(bytes(skipped))
+    return context

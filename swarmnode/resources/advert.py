@@ -46,6 +46,9 @@ class ResourceAdvert(Record, frozen=True):
     """What kind of machine it is, as uname has it: x86_64, aarch64."""
     brings: bool = False
     """Environments that were built for the pool can be brought there."""
+    data: str = ""
+    """How datasets are shown there (swarmnode.executor.port.DataWay); empty: an older peer, which
+    shows none."""
 
 
 def read_advert(body: bytes) -> ResourceAdvert | None:

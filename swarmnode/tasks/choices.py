@@ -58,3 +58,14 @@ class Limit(StrEnum):
     SYSCALLS = "syscalls"
     IO = "io"
     PATHS = "paths"
+
+
+class DataWay(StrEnum):
+    """How this machine shows a dataset to a task."""
+
+    LAZY = "lazy"
+    """While it arrives, at any path: what is read is fetched."""
+    WHOLE = "whole"
+    """At any path, after all of it has been fetched."""
+    INSIDE = "inside"
+    """In the work folder alone, after all of it has been fetched: the sandbox has no mounts."""

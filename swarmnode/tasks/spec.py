@@ -94,3 +94,6 @@ class TaskSpec(Record, frozen=True):
     """What of the network it may talk to, in the words of swarmnode.reach; nothing: no network."""
     built: BuiltEnvironment | None = None
     """An environment that was built for the pool; `env` is its name then."""
+    data: tuple[tuple[str, str], ...] = ()
+    """(where it is to be seen read-only, capability of an object or folder): an absolute path, or
+    one in the work folder."""

@@ -48,7 +48,8 @@ def spec_from_dict(given: Mapping[str, object]) -> TaskSpec:
     if not faults and (size := len(encode(spec))) > SPEC_BYTES_MAX:
         remedy = "give long arguments as an input file"
         faults.append(f"the task takes {size} bytes, limit {SPEC_BYTES_MAX}: {remedy}")
-    values = len(spec.run) + len(spec.outputs) + 3 * (len(spec.variables) + len(spec.inputs))
+    tables = len(spec.variables) + len(spec.inputs) + len(spec.data)
+    values = len(spec.run) + len(spec.outputs) + 3 * tables
     values += 3 * len(spec.secrets) + len(spec.secret_to) + len(spec.net)
     if values + len(spec.avoid) + len(spec.require) > SPEC_VALUES_MAX:
         faults.append(f"the task has too many values, limit {SPEC_VALUES_MAX}: pack some inputs")
@@ -102,6 +103,7 @@ def every_key(spec: TaskSpec) -> dict[str, object]:
         "secret_to": list(spec.secret_to),
         "net": list(spec.net),
         "built": None if spec.built is None else built_as_dict(spec.built),
+        "data": dict(spec.data),
     }
     if spec.checkpoint is not None:
         every = f"{spec.checkpoint.every_ms}ms"

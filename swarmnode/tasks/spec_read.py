@@ -11,7 +11,13 @@ from p2p.ids import PeerId
 from storage.errors import CapabilityError
 from storage.manifests.capability import parse_cap
 from swarmnode import reach
-from swarmnode.limits import PATTERNS_MAX, RETRIES_MAX, TASK_MEMORY_BYTES_MIN, TASK_NAME_CHARS_MAX
+from swarmnode.limits import (
+    DATA_MAX,
+    PATTERNS_MAX,
+    RETRIES_MAX,
+    TASK_MEMORY_BYTES_MIN,
+    TASK_NAME_CHARS_MAX,
+)
 from swarmnode.tasks.choices import Limit, PriorityClass, Repeatability
 from swarmnode.tasks.environments.naming import BUILT, KEY_BYTES
 from swarmnode.tasks.secrets.wants import ANY_LAB, variables_of, wants_of
@@ -24,6 +30,7 @@ from swarmnode.tasks.spec import (
     Shape,
     TaskSpec,
 )
+from swarmnode.tree.mount_points import data_place, refuse_nested
 from swarmnode.tree.names import normal
 from swarmnode.tree.pattern import Pattern
 
@@ -99,6 +106,7 @@ def read_task(reader: Reader) -> TaskSpec:
         secret_to=reader.take("secret_to", _labs, ()),
         net=reader.take("net", _reach, ()),
         built=_built(reader.table("built")),
+        data=reader.take("data", _data, ()),
     )
     if spec.built is not None and not reader.faults:
         spec = replace(spec, env=spec.built.name)
@@ -277,6 +285,20 @@ def _digest(given: object) -> bytes:
     if not isinstance(given, str) or len(given) != 2 * KEY_BYTES:
         raise ValueError(f"{str(given)[:40]!r} is not {2 * KEY_BYTES} hexadecimal digits")
     return bytes.fromhex(given)
+
+
+def _data(given: object) -> tuple[tuple[str, str], ...]:
+    pairs = _pairs(given)
+    if len(pairs) > DATA_MAX:
+        raise ValueError(f"{len(pairs)} datasets, limit {DATA_MAX}: put some into one folder")
+    places = [data_place(target) for target, _ in pairs]
+    refuse_nested(places)
+    for (target, cap), _ in zip(pairs, places, strict=True):
+        try:
+            parse_cap(cap)
+        except CapabilityError as exc:
+            raise ValueError(f"{target}: {exc}") from exc
+    return tuple(sorted((place, cap) for place, (_, cap) in zip(places, pairs, strict=True)))
 
 
 def _globs(given: object) -> tuple[str, ...]:

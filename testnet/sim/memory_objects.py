@@ -135,6 +135,14 @@ class MemoryObjects:
             await trio.lowlevel.checkpoint()
             yield data[at : at + PIECE_BYTES]
 
+    async def size(self, address: Address) -> int:
+        """Of the bytes."""
+        await trio.lowlevel.checkpoint()
+        self._pool.check()
+        if address not in self._pool.objects:
+            raise ObjectUnknownError("no such object")
+        return len(self._pool.objects[address])
+
     async def stat(self, address: Address, *, ask: bool = True) -> ObjectStat:
         """One healthy segment."""
         await trio.lowlevel.checkpoint()

@@ -151,9 +151,10 @@ class ComputeStatus(msgspec.Struct, frozen=True):
     """Limit -> why it is not enforced here and what would change that."""
     net: tuple[str, ...] = ()
     net_others: tuple[str, ...] = ()
-    """What of the network tasks of this lab, and of others, may ask for; `net_trouble` aside."""
     net_trouble: str = ""
-    """Why no task can have a network here, with the remedy; empty when some can."""
+    """What of the network tasks of this lab, and of others, may ask for; why none has one here."""
+    data: tuple[str, str] = ("", "")
+    """How tasks see datasets (lazy, whole, inside), and why not in a better way."""
 
 
 class Reach(msgspec.Struct, frozen=True):
@@ -164,9 +165,8 @@ class Reach(msgspec.Struct, frozen=True):
     carries: bool = False
     """Whether this machine carries for others ([network] relay)."""
     circuits: int = 0
-    """Carried now; a busy pair has two."""
     carried_bytes: int = 0
-    """Since the start."""
+    """Circuits carried now, of which a busy pair has two; bytes since the start."""
 
 
 class Status(msgspec.Struct, frozen=True):

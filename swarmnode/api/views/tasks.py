@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Final
 
 from storage.errors import CapabilityError
 from storage.ids import Address
@@ -28,6 +29,9 @@ from swarmnode.tasks.records import AttemptRecord, Outcome, RoundRecord, TaskRec
 from swarmnode.tasks.secrets.hidden import masked
 from swarmnode.tasks.spec import TaskSpec
 from swarmnode.tasks.spec_load import spec_as_dict
+
+_CAP_CHARS: Final = 14
+"""Of a dataset's capability that are shown: they tell which it is, and open nothing."""
 
 
 def line_of(view: TaskView) -> TaskLine:
@@ -116,6 +120,8 @@ def _spec_shown(spec: TaskSpec) -> dict[str, object]:
     shown = spec_as_dict(spec)
     if "variables" in shown:
         shown["variables"] = masked(dict(spec.variables))
+    if "data" in shown:
+        shown["data"] = {place: f"{cap[:_CAP_CHARS]}..." for place, cap in spec.data}
     return shown
 
 

@@ -65,6 +65,7 @@ def examine(home: Home) -> list[checks.Check]:
         checks_machine.work_disks,
         lambda: checks_machine.task_network(sandbox=config.compute.sandbox),
         lambda: checks_machine.disk_io(config.compute.io_mb_per_s, _tasks_of(home, config)),
+        checks_machine.datasets,
     )
     return [config_check, *(examination() for examination in examinations)]
 

@@ -12,7 +12,9 @@ from swarmnode.cli.doctor.surroundings import FAIL, OK, WARN, Check
 from swarmnode.executor.kernel import landlock
 from swarmnode.executor.kernel.disk_io import disk_under
 from swarmnode.executor.sandbox import bubblewrap, net_trial
+from swarmnode.executor.sandbox.data_ways import data_way
 from swarmnode.executor.sandbox.own_count import counts_jobs_apart
+from swarmnode.tasks.choices import DataWay
 
 _LIMITS: Final = ("memory", "pids", "cpu")
 _DELEGATE_FIX: Final = (
@@ -57,6 +59,18 @@ def task_network(*, sandbox: str) -> Check:
         return Check("task-net", OK, "tasks can have a network, as far as compute.net allows it")
     detail, _, fix = trouble.partition("; ")
     return Check("task-net", WARN, f"{detail}: tasks with --net do not run here", fix)
+
+
+def datasets(root: Path = Path("/")) -> Check:
+    """Can tasks see datasets while they arrive? Tried by whoever asks, as the node does."""
+    if not (root / "dev/fuse").exists():
+        fix = "modprobe fuse (in a container: start it with --device /dev/fuse)"
+        return Check("datasets", WARN, "fetched whole before a task starts: no /dev/fuse", fix)
+    way, why = data_way("bwrap")
+    if way is DataWay.LAZY:
+        return Check("datasets", OK, "seen by tasks while they arrive")
+    detail, _, fix = why.partition("; ")
+    return Check("datasets", WARN, detail, fix)
 
 
 def work_disks(root: Path = Path("/"), *, is_root: bool | None = None) -> Check:

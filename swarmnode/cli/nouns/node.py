@@ -58,6 +58,8 @@ def _print_status(status: Document) -> None:
     if compute["enabled"] and compute.get("net_trouble"):
         click.echo(f"no network for tasks: {compute['net_trouble']}")
     _print_limits(compute["not_enforced"])
+    if trouble := compute.get("data", ("", ""))[1]:
+        click.echo(f"datasets: {trouble}")
 
 
 def _membership(status: Document) -> str:

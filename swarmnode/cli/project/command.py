@@ -1,7 +1,7 @@
 """`run -- COMMAND`: this folder's program on the machine of the pool that suits it best."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,15 +14,16 @@ from swarmnode.cli.output import output_option, printable
 from swarmnode.cli.project import changes, packages
 from swarmnode.cli.project.hints import of_failure, refuse_missing
 from swarmnode.cli.project.places import (
+    data_from_here,
     from_here,
     name_of,
     pattern_from_here,
-    refuse_second,
     stand_in,
 )
 from swarmnode.cli.project.sending import Sending, looked_at, project_here
 from swarmnode.cli.project.stdin import FROM_FILE, piped
 from swarmnode.cli.talk import node, wait_option
+from swarmnode.cli.task import data as task_data
 from swarmnode.cli.task import follow as task_follow
 from swarmnode.cli.task import inputs as task_inputs
 from swarmnode.cli.task.inputs import Input
@@ -90,6 +91,7 @@ def _send(
     no_stdin: bool,
     spec_file: Path | None,
     inputs: tuple[str, ...],
+    datasets: tuple[str, ...],
     keep_inputs: bool,
     detach: bool,
     dry_run: bool,
@@ -101,9 +103,8 @@ def _send(
     project = project_here()
     spec = _spec_of(project, spec_file, flags, argv)
     lock = _lock_of(project, spec, allow_build=flags["allow_build"])
-    wanted = from_here(project, task_inputs.read(inputs))
-    refuse_second(spec)
-    task_inputs.check(spec, [*wanted, stand_in()])
+    wanted = from_here(project, spec, task_inputs.read(inputs))
+    data = _checked_data(project, spec, datasets, wanted)
     sending = looked_at(project, takes_all=all_files)
     _refuse_missing(argv, project, spec, wanted, sending)
     bringer = _bringer(sending, spec) if not (dry_run or detach) else None
@@ -113,6 +114,7 @@ def _send(
         if dry_run:
             return _show(sending, project, client, spec, lock, fmt)
         packages.provide(client, spec, lock, project)
+        task_data.resolve(client, spec, data)
         _send_along(client, spec, sending, wanted, no_stdin=no_stdin, is_kept=keep_inputs)
         _forget_unknown(client, spec)
         if detach:
@@ -131,6 +133,15 @@ def _refuse_missing(
 ) -> None:
     if argv and not wanted and not spec.get("inputs"):
         refuse_missing(argv, project.root, project.within, sending.names())
+
+
+def _checked_data(
+    project: "Project", spec: Document, given: tuple[str, ...], wanted: list[Input]
+) -> Sequence[task_data.WantedData]:
+    """The datasets, when they and the inputs are what the node would take. Raises CliError."""
+    data = task_data.checked(spec, data_from_here(project, given, spec))
+    task_inputs.check(spec, [*wanted, stand_in()])
+    return data
 
 
 def _forget_unknown(client: Client, spec: Document) -> None:

@@ -10,6 +10,7 @@ from swarmnode.cli import exits
 from swarmnode.cli.client import Document
 from swarmnode.cli.files import folders
 from swarmnode.cli.output import printable
+from swarmnode.cli.task import data as task_data
 from swarmnode.cli.task.inputs import WORK_FOLDER, Input, some_cap
 from swarmnode.limits import OBJECT_NAME_CHARS_MAX
 
@@ -25,7 +26,7 @@ def name_of(root: Path) -> str:
     return printable(folders.base_name(root))[:OBJECT_NAME_CHARS_MAX]
 
 
-def refuse_second(spec: Document) -> None:
+def _refuse_second(spec: Document) -> None:
     """The work folder's own contents are the project's. Raises CliError."""
     given = spec.get("inputs") or {}
     if isinstance(given, Mapping) and WORK_FOLDER in given:
@@ -37,15 +38,33 @@ def stand_in() -> Input:
     return Input(WORK_FOLDER, cap=some_cap())
 
 
-def from_here(project: "Project", wanted: Sequence[Input]) -> list[Input]:
-    """Inputs at their places from the root. Raises CliError for one that would be the project."""
+def from_here(project: "Project", spec: Document, wanted: Sequence[Input]) -> list[Input]:
+    """Inputs at their places from the root. Raises CliError for one that would be the project, also
+    of the spec's."""
     from swarmnode.tree.names import joined, text_of
 
+    _refuse_second(spec)
     base = text_of(joined(project.within))
     placed = [replace(one, place=_under(base, one.place)) if base else one for one in wanted]
     if any(one.place == WORK_FOLDER for one in placed):
         raise exits.CliError(f"--in .=...: {_TAKEN}, --in NAME=...", exits.USAGE)
     return placed
+
+
+def data_from_here(
+    project: "Project", given: Sequence[str], spec: Document
+) -> list[task_data.WantedData]:
+    """Datasets at their places from the root; the spec's count from it already. CliError."""
+    from swarmnode.tree.names import joined, text_of
+
+    base = text_of(joined(project.within))
+    own = {one.place for one in task_data.read((), spec, project.root)}
+    return [
+        one
+        if one.place in own or one.place.startswith("/") or not base
+        else replace(one, place=_under(base, one.place))
+        for one in task_data.read(given, spec, project.root)
+    ]
 
 
 def pattern_from_here(project: "Project", pattern: str) -> str:

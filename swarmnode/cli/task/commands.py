@@ -11,6 +11,7 @@ from swarmnode.cli.groups import NearestGroup
 from swarmnode.cli.machines import Machines
 from swarmnode.cli.output import emit, output_option
 from swarmnode.cli.talk import node, wait_option
+from swarmnode.cli.task import data as task_data
 from swarmnode.cli.task import follow as task_follow
 from swarmnode.cli.task import inputs as task_inputs
 from swarmnode.cli.task import logs as task_logs
@@ -45,6 +46,7 @@ def submit(
     argv: tuple[str, ...],
     spec_file: Path | None,
     inputs: tuple[str, ...],
+    datasets: tuple[str, ...],
     keep_inputs: bool,
     detach: bool,
     dry_run: bool,
@@ -64,6 +66,7 @@ def submit(
     if spec_file is None and not argv:
         raise click.UsageError("give a COMMAND after --, or a file with --spec")
     wanted = task_inputs.read(inputs)
+    data = task_data.checked(spec, task_data.read(datasets, spec))
     task_inputs.check(spec, wanted)
     with node(wait_s) as client:
         refuse_missing(client, spec)
@@ -72,6 +75,7 @@ def submit(
             spec["inputs"] = {**(spec.get("inputs") or {}), **stored}
         if dry_run:
             return show_dry_run(client, spec, fmt)
+        task_data.resolve(client, spec, data)
         if detach:
             return leave_it(client, spec, fmt)
         return stay_with(client, post(client, "", spec)["task"], fmt, cancel_on_interrupt).code

@@ -122,11 +122,17 @@ def check(spec: Document, inputs: Sequence[Input]) -> None:
     except SpecError as error:
         raise exits.CliError(f"the task spec is wrong: {error}", exits.USAGE) from error
     for wanted in inputs:
-        if not wanted.cap and folders.is_tree(wanted.path):
-            upload_files.looked_at(wanted.path)  # all of it can be kept
-        elif not wanted.cap:
-            with folders.source(wanted.path):
-                pass
+        if not wanted.cap:
+            check_kept(wanted.path)
+
+
+def check_kept(path: Path) -> None:
+    """Refuse what cannot be kept, all of it looked at. Raises CliError."""
+    if folders.is_tree(path):
+        upload_files.looked_at(path)
+    else:
+        with folders.source(path):
+            pass
 
 
 def some_cap() -> str:
@@ -186,6 +192,19 @@ def put(
 def _query(name: str, is_kept: bool) -> str:
     shown = quote(name[-OBJECT_NAME_CHARS_MAX:])  # the end of a place tells most
     return f"name={shown}" + ("" if is_kept else "&kind=input")
+
+
+def put_once(client: Client, name: str, path: Path) -> str:
+    """The capability of a file or folder that is stored already, or is now, to stay."""
+    if folders.is_tree(path):
+        folder = upload_files.looked_at(path)
+        query = _query(name, is_kept=True)
+        return str(upload_files.put_folder(client, folder, query, is_shared=True)["cap"])
+    opened = partial(folders.source, path)
+    with opened() as source:
+        if known := _known(client, source):
+            return known
+    return put(client, name, opened, is_kept=True)
 
 
 def _known(client: Client, source: Source) -> str:

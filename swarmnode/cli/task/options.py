@@ -48,6 +48,9 @@ _OPTIONS: Final = (
     click.option(
         "--in", "inputs", multiple=True, metavar="NAME=FILE|CAP", help="A file in its work folder."
     ),
+    click.option(
+        "--data", "datasets", multiple=True, metavar="WHAT=PATH", help="Read-only, as it arrives."
+    ),
     click.option("--keep-inputs", is_flag=True, help="What --in stores stays after the task."),
     click.option(
         "--out", "outputs", multiple=True, metavar="GLOB", help="Files it leaves become objects."

@@ -24,6 +24,10 @@ def given_bytes(work: Path) -> int:
     return 0
 
 
+def free_of_charge(_size: int) -> None:
+    """What comes into the folder of a job that runs is its own disk's."""
+
+
 class GivenRoom:
     """How much of it is taken, by job."""
 
@@ -33,6 +37,19 @@ class GivenRoom:
         """For all jobs together."""
         self._taken: dict[JobId, int] = {}
         """Bytes in each folder here; what would bring their sum above the bound is refused."""
+        self._kept: Callable[[], int] = lambda: 0
+        self._shrink: Callable[[int], None] = lambda _bytes_max: None
+        """What is kept of datasets has the rest of the room, and makes way."""
+
+    def share(self, kept: Callable[[], int], shrink: Callable[[int], None]) -> None:
+        """Somebody keeps things here while nobody else needs the room: told how much, and to make
+        it no more than so many bytes."""
+        self._kept, self._shrink = kept, shrink
+
+    def left_to_keep(self) -> int:
+        """Bytes that may be kept in the rest of the room, those included that are."""
+        lent = self._bytes_max - sum(self._taken.values())
+        return min(lent, self._kept() + work_use.host_room(self._folder))
 
     def note(self, job: JobId, size: int) -> None:
         """A job that a node before us gave so much."""
@@ -61,10 +78,15 @@ class GivenRoom:
 
     def _check(self, size: int) -> None:
         """Raises ExecutorUnavailableError."""
-        if sum(self._taken.values()) + size > self._bytes_max:
+        taken = sum(self._taken.values())
+        if self._kept() and taken + size + self._kept() > self._bytes_max:
+            self._shrink(self._bytes_max - taken - size)
+        if self._kept() and work_use.host_room(self._folder) < size:
+            self._shrink(self._kept() - size)
+        if taken + size > self._bytes_max:
             raise ExecutorUnavailableError(
                 f"the inputs of all tasks here would take more than {self._bytes_max // _MIB} MiB, "
                 "as much as this machine lends for work folders (compute.disk_gib)"
             )
-        if not work_use.has_host_room(self._folder, size):
+        if work_use.host_room(self._folder) < size:
             raise ExecutorUnavailableError("this machine's disk has no room for the task's inputs")

@@ -81,6 +81,24 @@ def _created(root: str, parts: Parts, owner: int) -> int:
         os.close(folder)
 
 
+def make_place(root: str, name: str, *, is_folder: bool) -> None:
+    """A folder or file beneath `root` for something to be mounted on; parents are made.
+
+    What is there stays. Raises OutputUnsafeError, for a link on the way, too.
+    """
+    parts = file_parts(name)
+    try:
+        folder = _made_folder(root, parts if is_folder else parts[:-1], 0)
+        try:
+            if not is_folder:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+                os.close(os.open(parts[-1], flags, 0o600, dir_fd=folder))
+        finally:
+            os.close(folder)
+    except OSError as exc:
+        raise OutputUnsafeError(f"a dataset cannot be at {name!r}: {exc.strerror}") from exc
+
+
 def remove_file(root: str, name: str) -> None:
     """Unlink one file beneath `root`. Raises OSError."""
     parts = file_parts(name)

@@ -24,10 +24,10 @@ def is_host_tight(folder: str) -> bool:
     return host.f_bavail * host.f_frsize < min(_floor(host), missing)
 
 
-def has_host_room(folder: str, size: int) -> bool:
-    """Whether the machine's disk can take so many bytes more and is not nearly full then."""
+def host_room(folder: str) -> int:
+    """Bytes that the machine's disk can take and is not nearly full then; below 0: it is."""
     host = os.statvfs(folder)
-    return host.f_bavail * host.f_frsize - size >= _floor(host)
+    return host.f_bavail * host.f_frsize - _floor(host)
 
 
 def _floor(host: os.statvfs_result) -> int:

@@ -24,6 +24,7 @@ from swarmnode.executor.fake import files as fake_files
 from swarmnode.executor.fake import programs as fake_programs
 from swarmnode.executor.fake.bringing import FakeBringing
 from swarmnode.executor.fake.programs import Process, Program
+from swarmnode.executor.fake.unmounted import Unmounted
 from swarmnode.executor.port import (
     FileStat,
     JobCall,
@@ -95,7 +96,7 @@ class _Job(msgspec.Struct):
         self.changed = trio.Event()
 
 
-class FakeExecutor:
+class FakeExecutor(Unmounted):
     """The Executor of simulations; `argv` names one of `fake_programs.PROGRAMS` or `programs`.
 
     `not_enforced` maps a limit to the reason why this machine lacks it. Only wall clock and disk

@@ -20,7 +20,7 @@ _OPEN_TREE_CLONE = 1
 _FROM_EMPTY_PATH = 4
 _CLOEXEC = 1
 _SET_FLAG, _SET_STRING, _CREATE = 0, 1, 6
-_ATTR_NOSUID, _ATTR_NODEV, _ATTR_NOATIME = 2, 4, 0x10
+_ATTR_RDONLY, _ATTR_NOSUID, _ATTR_NODEV, _ATTR_NOATIME = 1, 2, 4, 0x10
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -76,7 +76,13 @@ def attach(tree: int, target: str) -> None:
     _call("syscall", _MOVE_MOUNT, tree, b"", AT_FDCWD, os.fsencode(target), _FROM_EMPTY_PATH)
 
 
-def open_file_system(kind: str, settings: "dict[str, str]", flags: "tuple[str, ...]" = ()) -> int:
+def open_file_system(
+    kind: str,
+    settings: "dict[str, str]",
+    flags: "tuple[str, ...]" = (),
+    *,
+    is_read_only: bool = False,
+) -> int:
     """A descriptor of a file system, which no mount namespace holds. Raises OSError.
 
     It goes when the last descriptor of it is closed, however that comes about. Two of one device
@@ -85,7 +91,7 @@ def open_file_system(kind: str, settings: "dict[str, str]", flags: "tuple[str, .
     context = _call("syscall", _FSOPEN, kind.encode(), _CLOEXEC)
     try:
         _configure(context, settings, flags)
-        attributes = _ATTR_NOSUID | _ATTR_NODEV | _ATTR_NOATIME
+        attributes = _ATTR_NOSUID | _ATTR_NODEV | _ATTR_NOATIME | is_read_only * _ATTR_RDONLY
         return _call("syscall", _FSMOUNT, context, _CLOEXEC, attributes)
     finally:
         os.close(context)

@@ -1,4 +1,4 @@
-"""The sockets of a job's network, as its shim hands them out: see shim/net/hatch.py."""
+"""The sockets of a job's network, as its shim hands them out: see shim/hatch.py."""
 
 import array
 import os
@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import trio
 
 from swarmnode.executor.job_folder import JobFolder
-from swarmnode.executor.shim.net import hatch
+from swarmnode.executor.shim import hatch
 
 _ORIGINAL_DST: Final = 80  # linux/netfilter_ipv4.h
 _RETRY_S: Final = 0.2

@@ -18,8 +18,9 @@ from swarmnode.executor.kernel import landlock
 from swarmnode.executor.kernel.cgroup import JobCgroup
 from swarmnode.executor.kernel.cgroup_parents import Parents, find_parents, hand_down_controllers
 from swarmnode.executor.kernel.disk_io import disk_under
-from swarmnode.executor.port import Limit
+from swarmnode.executor.port import DataWay, Limit
 from swarmnode.executor.sandbox import bubblewrap, net_trial
+from swarmnode.executor.sandbox.data_ways import data_way
 from swarmnode.executor.sandbox.own_count import counts_jobs_apart
 from swarmnode.executor.sandbox.seccomp import MACHINES
 from swarmnode.executor.shim import stage, uid_mode
@@ -53,6 +54,8 @@ class ExecutorConfig(msgspec.Struct, frozen=True):
     environments_bytes_max: int = 20 * 1024**3
     # Of the disk under the jobs' folders, for each job, reading and writing apart; 0: no bound.
     io_bytes_per_s: int = 0
+    # Readers of datasets wait so long for a node that is gone: an upgrade takes a minute at most.
+    data_away_s: float = 300.0
     # Open files: data loaders hold some hundreds.
     nofile: int = 16_384
     # Users [first, first + count) are ours, no account has them: a node that is root runs each job
@@ -85,18 +88,27 @@ class Capability(msgspec.Struct, frozen=True):
     """bubblewrap runs as the job's own user, the node being root."""
     disk: str
     """That under the jobs' folders, as control groups name it; "" where it has no such name."""
+    data_way: DataWay
+    """How datasets are shown here."""
+    data_trouble: str
+    """Why not in a better way, and the remedy."""
 
 
 def probe(config: ExecutorConfig, folder: Path) -> Capability:
     """Try everything once; takes some 20 ms, the very first time twice that. Blocking."""
-    with ThreadPoolExecutor(max_workers=2, thread_name_prefix="trials") as beside:
+    with ThreadPoolExecutor(max_workers=3, thread_name_prefix="trials") as beside:
         disks = beside.submit(_disk_trouble, config, folder)
         net = beside.submit(net_trial.trouble, is_container=config.sandbox == CONTAINER)
-        return _probe(config, folder, disks, net)
+        data = beside.submit(data_way, config.sandbox)
+        return _probe(config, folder, disks, net, data)
 
 
 def _probe(
-    config: ExecutorConfig, folder: Path, disks: "Future[str]", net: "Future[str]"
+    config: ExecutorConfig,
+    folder: Path,
+    disks: "Future[str]",
+    net: "Future[str]",
+    data: "Future[tuple[DataWay, str]]",
 ) -> Capability:
     bwrap = bubblewrap.find()
     trouble = _trouble(config, folder, bwrap)
@@ -115,8 +127,17 @@ def _probe(
     if trouble:
         limits = dict.fromkeys(limits, trouble)
     is_staged = config.sandbox == BWRAP and os.geteuid() == 0
-    net_trouble = trouble or net.result()
-    return Capability(trouble, limits, parents, bwrap, pids_rlimit, net_trouble, is_staged, disk)
+    return Capability(
+        trouble,
+        limits,
+        parents,
+        bwrap,
+        pids_rlimit,
+        trouble or net.result(),
+        is_staged,
+        disk,
+        *data.result(),
+    )
 
 
 def _trouble(config: ExecutorConfig, folder: Path, bwrap: str) -> str:

@@ -18,7 +18,7 @@ import msgspec
 from swarmnode.executor.sandbox.etc import ETC_NET
 from swarmnode.executor.shim.order import FD_ARGS, FD_BLOCK, FD_SECCOMP, FD_STATUS
 from swarmnode.executor.shim.secret_files import FD_OPTIONS
-from swarmnode.executor.shim.stage import HELD, staged_path
+from swarmnode.executor.shim.stage import FILE, FOLDER, HELD, staged_path
 
 USER: Final = 65534
 WORK: Final = "/work"
@@ -67,6 +67,13 @@ class Sources:
         self.staged.append(self._pinned.get(str(path)) or os.path.realpath(path))
         return staged_path(len(self.staged) - 1)
 
+    def answered(self, place: Path, *, is_folder: bool) -> str:
+        """Likewise for a dataset that a node answers for; in place it lies at `place`."""
+        if not self._is_staged:
+            return str(place)
+        self.staged.append(FOLDER if is_folder else FILE)
+        return staged_path(len(self.staged) - 1)
+
     def held(self, number: int) -> str:
         """Likewise for a file system that the shim holds by a descriptor."""
         assert self._is_staged
@@ -97,6 +104,8 @@ class SandboxView(msgspec.Struct, frozen=True):
     """Device files of granted GPUs."""
     has_net: bool = False
     """It comes with a network that the shim's child has made; else it gets one that is empty."""
+    data: tuple[tuple[str, str], ...] = ()
+    """Datasets: where `sources` has each, and where the task is to see it."""
     limit_pids: bool = False
     """The shim limits processes by itself, before the task begins."""
 
@@ -125,6 +134,8 @@ def bwrap_options(view: SandboxView) -> list[str]:
         *view.environment,
         *_gpus(view.devices),
     ]
+    for source, target in view.data:
+        options += ["--ro-bind", source, target]
     for name in ("online", "possible", "present"):  # what sysconf(3), so os.cpu_count(), reads
         options += ["--ro-bind", view.cpus, f"/sys/devices/system/cpu/{name}"]
     # bubblewrap's / and /dev are writable memory of half the machine's size unless remounted. A

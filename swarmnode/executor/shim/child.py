@@ -4,7 +4,7 @@ import os
 import resource
 
 from swarmnode.executor.shim import secret_files, stage, uid_mode
-from swarmnode.executor.shim.order import FD_NET, FD_SECCOMP
+from swarmnode.executor.shim.order import FD_HATCH, FD_SECCOMP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,33 +54,46 @@ def _shut_in(sandbox: "Sandbox", folder: str, fds: "dict[int, int]", parent: int
         program = os.read(fds[FD_SECCOMP], 1 << 20)
         uid_mode.become(sandbox.uid, program, parent, sandbox.reach)
         return
-    if sandbox.has_net:
-        _have_net(fds.pop(FD_NET), is_root=bool(sandbox.uid))
+    hatch = fds.pop(FD_HATCH, -1)
     for number, fd in fds.items():
         os.dup2(fd, number)
     if sandbox.has_secrets:
         secret_files.hand_over()
-    if sandbox.uid:
-        _become_staged(sandbox.uid, sandbox.stage)
+    if sandbox.has_net:
+        _have_net(hatch, is_root=bool(sandbox.uid))
+    try:
+        if sandbox.uid:
+            _become_staged(sandbox, hatch)
+        elif sandbox.mounts:
+            _hand_out(hatch, stage.mount_at(sandbox.mounts))
+    except OSError as exc:
+        _say_and_exit(f"swarm: the sandbox: {exc.strerror}", CODE_CANNOT_START)
 
 
 def _have_net(fd: int, *, is_root: bool) -> None:
     """Be in a network that leads to our node and nowhere else."""
-    from swarmnode.executor.shim.net import hatch  # here: most jobs have none
+    from swarmnode.executor.shim import hatch  # here: most jobs have none
+    from swarmnode.executor.shim.net import space
 
     try:
-        hatch.make(fd, is_root=is_root)
+        sockets = space.make(is_root=is_root)
+        hatch.hand_out(fd, hatch.SOCKETS, [sock.fileno() for sock in sockets])
     except OSError as exc:
         _say_and_exit(f"swarm: the task's network: {exc.strerror}", CODE_CANNOT_START)
 
 
-def _become_staged(uid: int, sources: "list[str]") -> None:
+def _become_staged(sandbox: "Sandbox", hatch: int) -> None:
     """Lay out what the job may see, then be its user."""
-    try:
-        stage.lay_out(sources)
-        stage.become(uid)
-    except OSError as exc:
-        _say_and_exit(f"swarm: the sandbox: {exc.strerror}", CODE_CANNOT_START)
+    devices = stage.lay_out(sandbox.stage, sandbox.uid)
+    if devices:
+        _hand_out(hatch, devices)
+    stage.become(sandbox.uid)
+
+
+def _hand_out(fd: int, devices: "list[int]") -> None:
+    from swarmnode.executor.shim import hatch  # here: most jobs have none
+
+    hatch.hand_out(fd, hatch.MOUNTS, devices)
 
 
 def _hear_signals() -> None:

@@ -7,7 +7,7 @@ files of the job folder only, so a node that was killed finds everything where i
     order     what to run and within which limits (written by the node, read once)
     control   FIFO; the node writes `stop GRACE_SECONDS`, `signal NAME`, `note WORDS` for the
               job's stderr, and `lease UNTIL NOTICE`, see lease.py
-    net.sock  where a node gets the job's network, if it has one: see net/hatch.py
+    hatch.sock                    where a node gets what belongs to the job, see hatch.py
     state     pid and start of shim and job, once the job runs
     exit      how it ended, written last and fsynced
     stdout, stderr                what the job printed, see logs.py
@@ -34,7 +34,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
 
-    from swarmnode.executor.shim.net.hatch import Hatch
+    from swarmnode.executor.shim.hatch import Hatch
 else:
     import _signal as signal  # without the enums of `signal`, which cost five milliseconds
 
@@ -74,7 +74,7 @@ class Shim:
         self._use = JobUse(folder, self._order, self._process.all_pids)
         self._logs = Logs(folder, self._order.allowance.log_bytes)
         self._hatch: Hatch | None = None
-        """Hands out the job's network, once it runs; None where it has none."""
+        """Hands out what belongs to the job, once it runs; None where nothing does."""
         self._wake = self._listen_to_signals()
         """Ends a wait when a child ended, or when a signal came."""
 
@@ -104,10 +104,11 @@ class Shim:
         self._end()
 
     def _open_hatch(self, poll: "select.poll") -> None:
-        if self._process.sockets:
-            from swarmnode.executor.shim.net.hatch import Hatch  # here: most jobs have none
+        if self._process.held:
+            from swarmnode.executor.shim.hatch import Hatch  # here: most jobs have none
 
-            self._hatch = Hatch(self._folder, self._process.sockets)
+            away_s = self._order.sandbox.node_away_s
+            self._hatch = Hatch(self._folder, self._process.held, away_s, time.monotonic())
             self._hatch.watch(poll)
 
     def _announce(self) -> None:
@@ -146,7 +147,7 @@ class Shim:
             elif fd == self._process.report_fd:
                 self._hear_report(poll)
             elif self._hatch is not None and self._hatch.knows(fd):
-                self._hatch.hear(fd, poll)
+                self._hatch.hear(fd, poll, time.monotonic())
             else:
                 self._hear_log(fd, poll)
 
@@ -204,6 +205,8 @@ class Shim:
         if now_s >= self._help_at_s:
             self._process.help_to_end()
             self._help_at_s = now_s + _TICK_S
+        if self._hatch is not None:
+            self._hatch.look(now_s)
         if reason := self._ending.due(now_s) or self._use.look(now_s):
             self._kill(reason)
 
@@ -211,6 +214,8 @@ class Shim:
         is_again = self._ending.record_kill(reason, time.monotonic())
         if not is_again:
             self._use.look_before_kill()
+        if self._hatch is not None:
+            self._hatch.let_go()  # who waits for bytes cannot be killed before it gets an answer
         self._process.kill(again=is_again)
 
     def _end(self) -> None:

@@ -6,8 +6,12 @@ FD_DISK = 29
 """Where the shim finds the job's file system, if it has one; mounted nowhere yet."""
 FD_ARGS, FD_SECCOMP, FD_STATUS, FD_BLOCK = 40, 41, 42, 43
 """Numbers under which bubblewrap finds its files; the node names them in its arguments."""
-FD_NET = 44
-"""By which the child hands out the sockets of its network; bubblewrap has it no more."""
+
+
+FD_HATCH = 44
+"""By which the child hands out what it has made; bubblewrap has it no more."""
+MOUNTS_MAX = 16
+"""swarmnode.limits says so, too (DATA_MAX)."""
 
 
 class Order:
@@ -68,6 +72,11 @@ class Sandbox:
         """What is laid out for a user who may not go where it lies."""
         self.reach = [value for key, value in entries if key == "reach"]
         """In a container: what Landlock leaves it, see kernel/landlock.py."""
+        self.mounts = [value for key, value in entries if key == "mount"]
+        """Of each dataset that is answered by a node: what it is, and for whom is not staged where
+        it lies, as `d/PATH` or `f/PATH`."""
+        self.node_away_s = float(single.get("node_away_s", 0))
+        """So long readers of datasets wait for a node that is gone."""
         self.uid = int(single.get("uid", 0))
         """Who it runs as; 0: as we do."""
         self.guard_uid = int(single.get("guard_uid", 0))

@@ -18,7 +18,7 @@ from swarmnode.executor.shim.child import (
     CODE_NOT_FOUND,
     be_the_job,
 )
-from swarmnode.executor.shim.order import FD_ARGS, FD_BLOCK, FD_NET, FD_SECCOMP, FD_STATUS
+from swarmnode.executor.shim.order import FD_ARGS, FD_BLOCK, FD_HATCH, FD_SECCOMP, FD_STATUS
 from swarmnode.executor.shim.secret_files import FD_SECRETS
 
 TYPE_CHECKING = False
@@ -56,8 +56,9 @@ class ShimProcess:
         """Where bubblewrap reports, from the start on; silent in a container."""
         self._block_fd = -1
         """A byte into it lets bubblewrap go on; -1 where it waits for none."""
-        self.sockets: list[int] = []
-        """Of its network, from the start on; none without one."""
+        self.held: dict[bytes, list[int]] = {}
+        """Descriptors of its network and datasets, by what a node asks for them with; from the
+        start on."""
         self._said = b""
         """All of the report until now."""
         self._wait_status: int | None = None
@@ -76,10 +77,11 @@ class ShimProcess:
             uid_mode.adopt_orphans()
         parent = os.getpid()
         fds = self._opened()
-        if self._sandbox.has_net:
-            from swarmnode.executor.shim.net import hatch  # here: most jobs have none
+        kinds = bool(self._sandbox.has_net) + bool(self._sandbox.mounts)
+        if kinds:
+            from swarmnode.executor.shim import hatch  # here: most jobs have none
 
-            ours, fds[FD_NET] = hatch.pair()
+            ours, fds[FD_HATCH] = hatch.pair()
         self._child = os.fork()
         if self._child == 0:
             be_the_job(self._order, self._folder, logs, fds, parent)
@@ -87,8 +89,8 @@ class ShimProcess:
             os.close(fd)
         if self._sandbox.has_secrets:
             os.close(FD_SECRETS)
-        if self._sandbox.has_net:
-            self.sockets = hatch.take(ours)
+        if kinds:
+            self.held = hatch.take(ours, kinds)
         if self._sandbox.is_container:
             self.pid = self._child
 

@@ -13,6 +13,8 @@ _STAGE = "/tmp"  # noqa: S108  (always there; covered in a namespace of our own)
 
 HELD = "fd:"
 """Before the number of a descriptor, in place of a path: a file system that is mounted nowhere."""
+FOLDER, FILE = "fuse:d", "fuse:f"
+"""In place of a path: a dataset that the node answers for."""
 STAGE_CAPABILITIES = {"CHOWN": 0, "DAC_OVERRIDE": 1, "SETGID": 6, "SETUID": 7, "SYS_ADMIN": 21}
 """linux/capability.h: what root needs to give a job a user and a view of its own."""
 
@@ -22,20 +24,55 @@ def staged_path(number: int) -> str:
     return f"{_STAGE}/{number}"
 
 
-def lay_out(sources: "list[str]") -> None:
-    """Bind every source under /tmp, in a new mount namespace of this process. Raises OSError."""
+def lay_out(sources: "list[str]", uid: int = 0) -> "list[int]":
+    """Bind every source under /tmp, in a new mount namespace of this process. Raises OSError.
+
+    The devices of what is FOLDER or FILE, in their order; `uid` is who may read there.
+    """
     from swarmnode.executor.kernel import (
         syscalls as kernel,  # here: every other shim can do without
     )
 
     kernel.new_mount_namespace()
-    trees = [_tree(source) for source in sources]
+    devices: list[int] = []
+    trees = [_mounted(source, uid, devices) or _tree(source) for source in sources]
     kernel.cover(_STAGE, "mode=0711,size=64k")
-    for number, tree in enumerate(trees):
+    for number, (source, tree) in enumerate(zip(sources, trees, strict=True)):
         place = staged_path(number)
-        _make_place(place, tree)
+        _make_place(place, is_folder=source == FOLDER or (source != FILE and _is_folder(tree)))
         kernel.attach(tree, place)
         os.close(tree)
+    return devices
+
+
+def mount_at(places: "list[str]") -> "list[int]":
+    """A plain user: what a node answers for, each at a path, as `d/PATH` or `f/PATH`; the devices.
+
+    In namespaces of this process. Raises OSError.
+    """
+    from swarmnode.executor.kernel import fuse_mount, syscalls
+
+    fuse_mount.enter_own_namespaces()
+    devices = []
+    for place in places:
+        device, tree = fuse_mount.open_mount(
+            is_folder=place[0] == "d", uid=os.geteuid(), gid=os.getegid()
+        )
+        syscalls.attach(tree, place[1:])
+        os.close(tree)
+        devices.append(device)
+    return devices
+
+
+def _mounted(source: str, uid: int, devices: "list[int]") -> int:
+    """0 for what is no dataset."""
+    if source not in (FOLDER, FILE):
+        return 0
+    from swarmnode.executor.kernel import fuse_mount  # here: most jobs have none
+
+    device, tree = fuse_mount.open_mount(is_folder=source == FOLDER, uid=uid, gid=uid)
+    devices.append(device)
+    return tree
 
 
 def _tree(source: str) -> int:
@@ -45,9 +82,14 @@ def _tree(source: str) -> int:
     return os.dup(int(number)) if number != source else kernel.clone_tree(source)
 
 
-def _make_place(place: str, tree: int) -> None:
-    """Of the same kind as what is to lie there."""
-    if stat.S_ISDIR(os.fstat(tree).st_mode):
+def _is_folder(tree: int) -> bool:
+    return stat.S_ISDIR(os.fstat(tree).st_mode)
+
+
+def _make_place(place: str, *, is_folder: bool) -> None:
+    """Of the same kind as what is to lie there. Who answers for a dataset is not asked: it does
+    not answer yet."""
+    if is_folder:
         os.mkdir(place, 0o700)
     else:
         os.close(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import trio
+from msgspec.structs import replace
 
 from swarmnode.contained import contained
 from swarmnode.errors import (
@@ -17,8 +18,17 @@ from swarmnode.errors import (
     JobUnknownError,
     LimitNotEnforceableError,
     NetUnavailableError,
+    OutputUnsafeError,
 )
-from swarmnode.executor.port import Executor, JobId, JobSecrets, JobSpec, JobView, Limit
+from swarmnode.executor.port import (
+    DataMount,
+    Executor,
+    JobId,
+    JobSecrets,
+    JobSpec,
+    JobView,
+    Limit,
+)
 from swarmnode.limits import JOB_PIDS_MAX, NODE_DEATHS_HERE_MAX
 from swarmnode.market.run.staging import over
 from swarmnode.tasks.records import JobRecord
@@ -88,14 +98,18 @@ class JobProcess:
         """As the executor knows it; None where it never had it."""
         return next((view for view in self._executor.jobs() if view.job == self._job), None)
 
-    async def make_ready(self, stage: Callable[[], Awaitable[None]]) -> None:
-        """Wait for the lease, then bring what it needs by `stage`; `stop` ends both early."""
+    async def make_ready(self, bring: Callable[[], Awaitable[None]]) -> None:
+        """Wait for the lease, then bring what it needs; `stop` ends both early."""
         with self._staging:
             await self._leased.wait()  # a restart may have come after the lease's end
-            await stage()
+            await bring()
 
     async def start(
-        self, record: JobRecord, nursery: trio.Nursery, secrets: JobSecrets | None = None
+        self,
+        record: JobRecord,
+        nursery: trio.Nursery,
+        secrets: JobSecrets | None = None,
+        data: tuple[DataMount, ...] = (),
     ) -> None:
         """Have it running; its stops are of the nursery. Raises JobOverError where none will be."""
         self._nursery = nursery
@@ -104,7 +118,7 @@ class JobProcess:
             self._check_start()
         elif here.node_deaths >= NODE_DEATHS_HERE_MAX and not self._is_once:
             self.stop_reason = "node-died"
-        await self._start(job_spec(record), secrets)
+        await self._start(replace(job_spec(record), data=data), secrets)
         self._is_started = True
         if self.stop_reason:
             nursery.start_soon(self._executor.stop, self._job, self._grace_s)
@@ -124,6 +138,8 @@ class JobProcess:
             raise over("unfit", "limit", str(exc)) from exc
         except NetUnavailableError as exc:
             raise over("unfit", "network", str(exc)) from exc
+        except OutputUnsafeError as exc:
+            raise over("failed", "data", str(exc)) from exc
         except (ExecutorUnavailableError, GpuUnknownError) as exc:
             raise over("unfit", "machine", str(exc)) from exc
 

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from p2p.host.rpc.service import Rpc
 from storage.facade import Objects
 from swarmnode.contained import contained
-from swarmnode.executor.port import Executor, JobId, JobSecrets
+from swarmnode.executor.port import DataMount, Executor, JobId, JobSecrets
 from swarmnode.limits import REASON_CHARS_MAX
 from swarmnode.market.run import events as run_events
 from swarmnode.market.run.builds import Certify
@@ -28,7 +28,7 @@ from swarmnode.market.run.net import JobNet
 from swarmnode.market.run.outputs import collect
 from swarmnode.market.run.process import JobProcess
 from swarmnode.market.run.secrets import SecretErrand
-from swarmnode.market.run.staging import JobOverError, stage
+from swarmnode.market.run.staging import JobData, JobOverError, shown_data, stage
 from swarmnode.tasks.checkpoint import CheckpointRecord, WatchSpec
 from swarmnode.tasks.lifecycle import JobState
 from swarmnode.tasks.records import FAULT, FAULT_WORDS, JobRecord, Outcome
@@ -68,6 +68,7 @@ class JobRunner:
         executor: Executor,
         objects: Objects,
         memory: JobMemory,
+        data: JobData,
         tell: Callable[[RunEvent], Awaitable[None]],
         certify: Certify | None = None,
     ) -> None:
@@ -80,6 +81,9 @@ class JobRunner:
         """`run` has returned."""
         self._job = JobId(record.job)
         self._executor, self._objects, self._memory = executor, objects, memory
+        self._data = data
+        self._shown: tuple[DataMount, ...] = ()
+        """What it sees of datasets besides its work folder; known before its start."""
         self._net, self._tell, self._certify = JobNet(record.spec.shape.net), tell, certify
         self._log = JobLog(rpc, executor, record)
         self._errand = SecretErrand(rpc, lambda: self.record)
@@ -158,12 +162,13 @@ class JobRunner:
             if not self.process.stop_reason and not is_staged:
                 await self._tell(run_events.Staged(self.record.task, self.record.fence))
         secrets, self._secrets = self._secrets, None
-        await self.process.start(self.record, nursery, secrets)
+        await self.process.start(self.record, nursery, secrets, self._shown)
 
     async def _bring(self, *, is_staged: bool) -> None:
-        """Raises JobOverError."""
+        """What it needs before its start. Raises JobOverError."""
         if not is_staged:
-            await stage(self._executor, self._objects, self._memory, self._net, self.record)
+            await stage(self._executor, self._data, self._memory, self._net, self.record)
+        self._shown = await shown_data(self._executor, self._data, self.record)
         self._secrets = await self._errand.fetch()
 
     async def _attend(self) -> Outcome:

@@ -1,6 +1,7 @@
 """What a job needs before its start: inputs and checkpoint in its work folder."""
 
-from collections.abc import Awaitable, Callable
+import posixpath
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final, Protocol
 
@@ -13,13 +14,18 @@ from storage.errors import (
     ObjectUnknownError,
     TooFewPeersError,
 )
-from storage.facade import Objects, ReadCap
+from storage.facade import ReadCap
 from storage.manifests.capability import parse_cap
-from swarmnode.errors import EnvironmentDamagedError, ExecutorUnavailableError, OutputUnsafeError
-from swarmnode.executor.port import Executor, JobId
+from swarmnode.errors import (
+    DataFailedError,
+    EnvironmentDamagedError,
+    ExecutorUnavailableError,
+    OutputUnsafeError,
+)
+from swarmnode.executor.port import DataMount, DataWay, Executor, JobId
+from swarmnode.executor.sandbox.command import WORK
 from swarmnode.limits import REASON_CHARS_MAX
 from swarmnode.market.run.net import JobNet
-from swarmnode.packs.reading import read
 from swarmnode.tasks.checkpoint import CheckpointRecord
 from swarmnode.tasks.environments.records import BuiltEnvironment
 from swarmnode.tasks.records import UNREADABLE, JobRecord, Outcome
@@ -37,6 +43,16 @@ class Restorer(Protocol):
     async def restore(self, job: JobId, checkpoint: CheckpointRecord) -> None: ...
 
 
+class JobData(Protocol):
+    """The part of DatasetService that jobs need."""
+
+    def stream(self, cap: ReadCap) -> AsyncIterator[bytes]: ...
+
+    async def mounts(
+        self, job: JobId, wants: Sequence[tuple[str, str]]
+    ) -> tuple[DataMount, ...]: ...
+
+
 class JobOverError(Exception):
     """The attempt ends here, without or despite its process: carries how."""
 
@@ -51,17 +67,17 @@ def over(status: str, reason: str, detail: str) -> JobOverError:
 
 
 async def stage(
-    executor: Executor, objects: Objects, memory: Restorer, net: JobNet, record: JobRecord
+    executor: Executor, data: JobData, memory: Restorer, net: JobNet, record: JobRecord
 ) -> None:
     """Make the work folder as the task expects it; may be done again. Raises JobOverError."""
     job = JobId(record.job)
     try:
         await executor.prepare(job)
         if (built := record.spec.built) is not None:
-            bring = partial(_bring, executor, objects, net, built)
+            bring = partial(_bring, executor, data, net, built)
             await _fetch("environment", "the environment", bring)
-        for name, text in record.spec.inputs:
-            put = partial(_put_input, executor, objects, net, job, name, parse_cap(text))
+        for name, text in (*record.spec.inputs, *_inside(executor, record)):
+            put = partial(_put_input, executor, data, net, job, name, parse_cap(text))
             await _fetch("inputs", f"input {name}", put)
         if record.restore is not None:
             restore = partial(memory.restore, job, record.restore)
@@ -74,17 +90,37 @@ async def stage(
         raise over("unfit", "machine", str(exc)) from exc
 
 
-async def _bring(
-    executor: Executor, objects: Objects, net: JobNet, built: BuiltEnvironment
-) -> None:
-    chunks = net.down(objects.get(parse_cap(built.cap)))
+async def _bring(executor: Executor, data: JobData, net: JobNet, built: BuiltEnvironment) -> None:
+    chunks = net.down(data.stream(parse_cap(built.cap)))
     await executor.bringing.bring(built.name, built.digest, chunks)
 
 
+def _inside(executor: Executor, record: JobRecord) -> Sequence[tuple[str, str]]:
+    """Datasets that this machine cannot show but in the work folder. Raises JobOverError."""
+    way, why = executor.data_way()
+    if way is not DataWay.INSIDE:
+        return ()
+    for target, _ in record.spec.data:
+        if target.startswith("/"):
+            raise over("unfit", "data", f"data at {target}: {why}")
+    return record.spec.data
+
+
+async def shown_data(executor: Executor, data: JobData, record: JobRecord) -> tuple[DataMount, ...]:
+    """The datasets as the executor is to show them. Raises JobOverError."""
+    if not record.spec.data or executor.data_way()[0] is DataWay.INSIDE:
+        return ()
+    wants = [(posixpath.join(WORK, target), cap) for target, cap in record.spec.data]
+    try:
+        return await data.mounts(JobId(record.job), wants)
+    except (DataFailedError, CapabilityError) as exc:
+        raise over("unfit", "data", str(exc)) from exc
+
+
 async def _put_input(
-    executor: Executor, objects: Objects, net: JobNet, job: JobId, name: str, cap: ReadCap
+    executor: Executor, data: JobData, net: JobNet, job: JobId, name: str, cap: ReadCap
 ) -> None:
-    is_tree, chunks = await told_apart(net.down(read(objects, cap)))
+    is_tree, chunks = await told_apart(net.down(data.stream(cap)))
     if is_tree:
         await executor.unpack(job, parts_in(name), chunks)
     else:

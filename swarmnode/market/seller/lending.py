@@ -44,6 +44,7 @@ class Lending:
             trouble,
             executor.net_trouble(),
             machine=snapshot.kind,
+            data=executor.data_way()[0].value,
             brings=executor.bringing.is_possible,
         )
         await self._do(Surveyed(capacity, fitness))

@@ -9,6 +9,7 @@ from storage.facade import Objects
 from swarmnode.executor.port import Executor, JobId
 from swarmnode.market.run.builds import Certify
 from swarmnode.market.run.runner import JobMemory
+from swarmnode.market.run.staging import JobData
 from swarmnode.resources.port import Machine
 from swarmnode.tasks.ids import TaskId
 
@@ -31,5 +32,6 @@ class Premises(msgspec.Struct, frozen=True):
     tables: Tables
     objects: Objects
     memory: SellerMemory
+    datasets: JobData
     certify: Certify | None = None
     """Signs what is built here; None: nothing is built that others could use."""

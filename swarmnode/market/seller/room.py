@@ -45,6 +45,8 @@ class Fitness(msgspec.Struct, frozen=True):
     """What kind of machine this is, as uname has it."""
     brings: bool = False
     """Environments that were built for the pool can be brought here."""
+    data: str = ""
+    """How datasets are shown here (swarmnode.executor.port.DataWay)."""
 
 
 def is_plausible(shape: Shape) -> bool:

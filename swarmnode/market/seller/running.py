@@ -28,7 +28,8 @@ class RunningJobs:
     ) -> None:
         """`tell` hands the core an event and returns once it is durable."""
         self._rpc, self._executor, self._objects = rpc, premises.executor, premises.objects
-        self._memory, self._tell, self._certify = premises.memory, tell, premises.certify
+        self._memory, self._data, self._tell = premises.memory, premises.datasets, tell
+        self._certify = premises.certify
         self._runners: dict[str, JobRunner] = {}
         """By job, from its start until it was cleared."""
         self._nursery: trio.Nursery | None = None
@@ -56,6 +57,7 @@ class RunningJobs:
             self._executor,
             self._objects,
             self._memory,
+            self._data,
             self._tell,
             self._certify,
         )

@@ -101,6 +101,7 @@ def advert_of(core: Seller, config: SellerConfig, snapshot: MachineSnapshot) -> 
         enforced=fitness.enforced,
         machine=fitness.machine,
         brings=fitness.brings,
+        data=fitness.data,
         tasks_free=max(0, config.tasks_max - core.jobs.using_room() - core.offers.held()),
         net=() if fitness.net_trouble else config.net,
         net_others=() if fitness.net_trouble else config.net_others,

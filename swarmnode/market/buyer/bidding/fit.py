@@ -12,6 +12,7 @@ from p2p.ids import LabId, PeerId
 from p2p.membership.view import Liveness
 from swarmnode import reach
 from swarmnode.resources.advert import GpuLine, ResourceAdvert
+from swarmnode.tasks.choices import DataWay
 from swarmnode.tasks.environments.naming import BUILD
 from swarmnode.tasks.secrets.wants import may_have
 from swarmnode.tasks.spec import GpuWant, Shape, TaskSpec
@@ -69,7 +70,8 @@ def unfit_because(spec: TaskSpec, peer: PeerId, seen: Seen, own_lab: LabId | Non
     if advert.paused:
         return "paused by its owner"
     is_ours = own_lab is None or seen.lab == own_lab
-    return _lacking(spec, advert) or _out_of_reach(spec, advert, is_ours=is_ours)
+    lacking = _lacking(spec, advert) or _data_unseen(spec, advert)
+    return lacking or _out_of_reach(spec, advert, is_ours=is_ours)
 
 
 def has_room(shape: Shape, advert: ResourceAdvert) -> bool:
@@ -128,6 +130,15 @@ def _lacking_environment(spec: TaskSpec, advert: ResourceAdvert) -> str:
     if spec.env.startswith(BUILD):
         return f"has no CPython {spec.env.removeprefix(BUILD)} to build an environment with"
     return f"has no environment {spec.env!r}"
+
+
+def _data_unseen(spec: TaskSpec, advert: ResourceAdvert) -> str:
+    """Why the task would not see its datasets there."""
+    if spec.data and not advert.data:
+        return "is an older version, which shows no datasets"
+    if advert.data == DataWay.INSIDE and any(place.startswith("/") for place, _ in spec.data):
+        return "shows datasets in the work folder only"
+    return ""
 
 
 def _matching(want: GpuWant, gpus: Sequence[GpuLine]) -> list[GpuLine]:

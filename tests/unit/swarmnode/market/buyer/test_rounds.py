@@ -101,6 +101,12 @@ def test_no_more_than_eight_machines_are_asked_and_ourselves_are_among_them() ->
         ),
         (TaskSpec(("x",), env="jax"), ADVERT, "no environment 'jax'"),
         (TaskSpec(("x",), enforce=("memory", "net")), ADVERT, "cannot enforce net"),
+        (TaskSpec(("x",), data=(("d", "cap"),)), ADVERT, "older version, which shows no datasets"),
+        (
+            TaskSpec(("x",), data=(("/d", "cap"),)),
+            msgspec.structs.replace(ADVERT, data="inside"),
+            "shows datasets in the work folder only",
+        ),
     ],
 )
 def test_a_machine_that_cannot_run_it_is_not_asked_and_the_reason_is_told(

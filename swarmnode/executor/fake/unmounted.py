@@ -1,0 +1,21 @@
+"""Datasets where nothing can be mounted: they come like inputs."""
+
+from swarmnode.executor.port import DataServer, DataWay, JobId
+
+
+class Unmounted:
+    """The part of an Executor that has to do with datasets."""
+
+    def data_way(self) -> tuple[DataWay, str]:
+        """Datasets are fetched like inputs."""
+        return DataWay.INSIDE, "jobs in memory have no mounts"
+
+    def sources_in_use(self) -> frozenset[str]:
+        """None: nothing is mounted here."""
+        return frozenset()
+
+    def on_data(self, serve: DataServer) -> None:
+        """Nothing is mounted here: nobody is asked."""
+
+    def note(self, job: JobId, words: str) -> None:
+        """Programs in memory print what they print."""

@@ -1,0 +1,222 @@
+"""Bytes of datasets: from the pool once, then from this machine; never wrong, never for ever."""
+
+import os
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from p2p.ids import PeerId
+from p2p.workers import InlineWorkers
+from storage.errors import ManifestError
+from storage.facade import ReadCap
+from swarmnode.datasets.ahead import CHUNK_BYTES
+from swarmnode.datasets.chunks import ChunkFiles
+from swarmnode.datasets.content import DataParts
+from swarmnode.datasets.contents import Contents, key_of
+from swarmnode.datasets.hot import HotChunks
+from swarmnode.datasets.limits import DATA_WAIT_S
+from swarmnode.fuse.inodes import ROOT
+from swarmnode.fuse.serve import ContentFailedError
+from swarmnode.tree.pack import packed
+from swarmnode.tree.scan import entries_of, scan
+from testnet.sim.memory_objects import MemoryObjects, Pool
+
+DATA = random.Random(5).randbytes(5 * CHUNK_BYTES // 2)
+
+
+class Counted(MemoryObjects):
+    """Counts the bytes that it gives, and may give wrong ones."""
+
+    given = 0
+    lies = False
+
+    async def get(
+        self, cap: ReadCap, *, start: int = 0, length: int | None = None
+    ) -> AsyncIterator[bytes]:
+        if self.lies:
+            raise ManifestError("the bytes are not the ones asked for")
+        async for piece in super().get(cap, start=start, length=length):
+            self.given += len(piece)
+            yield piece
+
+
+@pytest.fixture
+def pool() -> Pool:
+    return Pool()
+
+
+@pytest.fixture
+def objects(pool: Pool) -> Counted:
+    return Counted(pool, PeerId("alice"))
+
+
+async def once(data: bytes) -> AsyncIterator[bytes]:
+    yield data
+
+
+@asynccontextmanager
+async def contents_of(
+    objects: Counted, folder: Path | None, *, room: int = 1 << 40
+) -> AsyncIterator[Contents]:
+    disk = ChunkFiles(folder, lambda: room) if folder else None
+    if disk is not None:
+        disk.look()
+    async with trio.open_nursery() as nursery:
+        hot = HotChunks(2 * CHUNK_BYTES)
+        yield Contents(DataParts(objects, InlineWorkers(), hot, disk, nursery))
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+
+
+def silent(words: str) -> None:
+    raise AssertionError(words)
+
+
+async def read(contents: Contents, cap: ReadCap, offset: int, size: int) -> bytes:
+    content = await contents.content(cap)
+    ready = content.ready(offset, size)
+    return b"".join(ready if ready else await content.read(offset, size, silent))
+
+
+async def test_what_is_read_twice_or_by_the_next_node_is_fetched_once(
+    objects: Counted, tmp_path: Path
+) -> None:
+    cap = (await objects.put(once(DATA))).cap
+    for _ in range(2):  # two nodes, one after the other, on one disk
+        async with contents_of(objects, tmp_path) as contents:
+            for _ in range(2):
+                got = [
+                    await read(contents, cap, at, min(1 << 20, len(DATA) - at))
+                    for at in range(0, len(DATA), 1 << 20)
+                ]
+                assert b"".join(got) == DATA
+    assert objects.given <= len(DATA) + (1 << 20)  # and the very first bytes, for who reads first
+
+
+async def test_who_jumps_fetches_little_and_in_the_end_everything_once(
+    objects: Counted, tmp_path: Path
+) -> None:
+    cap = (await objects.put(once(DATA))).cap
+    dice = random.Random(2)
+    async with contents_of(objects, tmp_path) as contents:
+        assert await read(contents, cap, CHUNK_BYTES + 100, 50) == DATA[CHUNK_BYTES + 100 :][:50]
+        assert objects.given == 50
+        for _ in range(200):
+            at, size = dice.randrange(len(DATA) - 5000), dice.randrange(1, 5000)
+            assert await read(contents, cap, at, size) == DATA[at : at + size]
+    assert objects.given < len(DATA) + 4 * 5000
+
+
+def damage(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[1000] ^= 1
+    file.write_bytes(data)
+
+
+def bytes_in(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("[0-9]*") if file.is_file())
+
+
+async def test_a_chunk_that_the_disk_has_damaged_is_fetched_again(
+    objects: Counted, tmp_path: Path
+) -> None:
+    cap = (await objects.put(once(DATA))).cap
+    async with contents_of(objects, tmp_path) as contents:
+        assert b"".join([piece async for piece in contents.get(cap)]) == DATA
+    damage(tmp_path / key_of(cap) / "1")
+    async with contents_of(objects, tmp_path) as contents:
+        assert b"".join([piece async for piece in contents.get(cap)]) == DATA
+    assert objects.given == len(DATA) + CHUNK_BYTES
+
+
+async def test_what_was_used_last_stays_when_there_is_no_room(
+    objects: Counted, tmp_path: Path
+) -> None:
+    room = 2 * CHUNK_BYTES + 100
+    caps = [(await objects.put(once(DATA[n:CHUNK_BYTES]))).cap for n in range(3)]
+    async with contents_of(objects, tmp_path, room=room) as contents:
+        for cap in (caps[0], caps[1], caps[0], caps[2]):
+            assert [piece async for piece in contents.get(cap)]
+            await trio.testing.wait_all_tasks_blocked()  # it is on disk
+    kept = sorted(os.listdir(tmp_path))
+    assert kept == sorted([key_of(caps[0]), key_of(caps[2])])
+    assert bytes_in(tmp_path) <= room
+
+
+async def test_a_reader_waits_for_a_pool_that_is_away_and_goes_on_when_it_is_back(
+    pool: Pool, objects: Counted, autojump_clock: trio.testing.MockClock
+) -> None:
+    cap = (await objects.put(once(DATA))).cap
+    said: list[str] = []
+    async with contents_of(objects, None) as contents:
+        content = await contents.content(cap)
+        pool.is_down = True
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(expect, content.read(0, 4096, said.append), DATA[:4096]))
+            await trio.sleep(DATA_WAIT_S / 2)
+            pool.is_down = False
+        assert len(said) == 1
+        assert "waits for its source" in said[0]
+
+
+async def expect(reading, data: bytes) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    assert b"".join(await reading) == data
+
+
+async def test_a_pool_that_stays_away_is_an_error_with_its_reason_in_the_end(
+    pool: Pool, objects: Counted, autojump_clock: trio.testing.MockClock
+) -> None:
+    cap = (await objects.put(once(DATA))).cap
+    said: list[str] = []
+    async with contents_of(objects, None) as contents:
+        content = await contents.content(cap)
+        pool.is_down = True
+        with pytest.raises(ContentFailedError):
+            await content.read(0, 4096, said.append)
+    assert trio.current_time() <= DATA_WAIT_S + 1
+    assert "wait for machines to come back" in said[-1]
+
+
+async def test_wrong_bytes_are_never_given(objects: Counted) -> None:
+    cap = (await objects.put(once(DATA))).cap
+    said: list[str] = []
+    async with contents_of(objects, None) as contents:
+        content = await contents.content(cap)
+        objects.lies = True
+        with pytest.raises(ContentFailedError):
+            await content.read(0, 4096, said.append)
+    assert said == ["cannot be read: the bytes are not the ones asked for"]
+
+
+async def test_a_folder_is_laid_out_with_its_names_and_every_byte_in_its_place(
+    objects: Counted, tmp_path: Path
+) -> None:
+    folder = tmp_path / "f"
+    (folder / "a").mkdir(parents=True)
+    (folder / "a" / os.fsdecode(b"x\xfe y")).write_bytes(DATA[:1000])
+    (folder / "b").write_bytes(DATA[1000 : 3 * 1024 * 1024])
+    os.link(folder / "b", folder / "c")
+    (folder / "l").symlink_to("a")
+    seen = scan(str(folder))
+    pieces = packed(str(folder), seen.found, entries_of(seen.found, ()))
+    cap = (await objects.put(once(b"".join(pieces)))).cap
+    async with contents_of(objects, None) as contents:
+        dataset = await contents.laid(cap, silent)
+        laid = dataset.laid
+        names = laid.inodes.names(ROOT)
+        assert list(names) == [b"a", b"b", b"c", b"l"]
+        assert names[b"b"] == names[b"c"]
+        for number, data in (
+            (laid.inodes.names(names[b"a"])[b"x\xfe y"], DATA[:1000]),
+            (names[b"b"], DATA[1000 : 3 * 1024 * 1024]),
+        ):
+            node = laid.inodes.get(number)
+            assert node is not None
+            got = await dataset.read(node.place, node.size, silent)
+            assert b"".join(got) == data
