@@ -14,6 +14,7 @@ from p2p.membership.config import MembershipConfig
 from storage.config import StorageConfig
 from swarmnode import reach
 from swarmnode.edges import Identity
+from swarmnode.executor.sandbox.capability import CONTAINER
 from swarmnode.home.config import Config
 from swarmnode.market.buyer.config import BuyerConfig
 from swarmnode.market.config import MarketConfig
@@ -80,6 +81,7 @@ def market(config: Config) -> MarketConfig:
     if _part_profile(config) == "test":  # on one machine nothing pauses for seconds
         auction = replace(auction, shun_s=3.0, backoff_max_s=5.0)
     terms = SellerConfig(
+        has_secret_place=compute.sandbox != CONTAINER,
         tasks_max=compute.tasks_max,
         lease_s=timers.lease_s,
         lease_renew_s=timers.lease_renew_s,

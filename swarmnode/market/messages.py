@@ -39,6 +39,8 @@ class CallForBids(Message, frozen=True, tag=100):
     """The kind of machine that the environment is for; empty for any."""
     environment_bytes: int = 0
     """Of an environment that was built for the pool: what is to be brought where it is not."""
+    secrets: bool = False
+    """The task is to be given some."""
 
 
 class Bid(Message, frozen=True, tag=101):
@@ -54,7 +56,7 @@ class Bid(Message, frozen=True, tag=101):
     waste_micro: int = 0
     """Millionths of the machine's scarcest part that would be left over and of little use."""
     reason: str = ""
-    """Stable code: paused, capacity, environment, limit, network, admission, quota."""
+    """Stable code: paused, capacity, environment, limit, network, admission, quota, owner, secrets."""
     detail: str = ""
     alone_ms: int = 0
     """How long a job goes on here after its lease was renewed last; 0 from who does not say."""

@@ -49,6 +49,10 @@ class ResourceAdvert(Record, frozen=True):
     data: str = ""
     """How datasets are shown there (swarmnode.executor.port.DataWay); empty: an older peer, which
     shows none."""
+    knows_secrets: bool = False
+    """Its version knows secrets of tasks. An older one runs, and hands on, a task without them."""
+    has_secret_place: bool = False
+    """Tasks have a place of their own for them there: not in the mode `container`."""
 
 
 def read_advert(body: bytes) -> ResourceAdvert | None:

@@ -327,6 +327,8 @@ class Buyer:
 
     def _on_advertised(self, event: e.Advertised, now_s: float) -> list[e.Effect]:
         self._book.machine(event.peer).advert = event.advert
+        knows = event.advert is not None and event.advert.knows_secrets
+        self._book.keeper.handle(g.KnowsSecrets(event.peer, knows), now_s)
         return self._auctions.on_room(event.peer, now_s)
 
     def _on_member_stands(self, event: e.MemberStands, now_s: float) -> list[e.Effect]:

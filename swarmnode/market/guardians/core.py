@@ -99,6 +99,9 @@ class Keeper:
             case g.KeeperStands():
                 self._shelf.roster.stands(event.peer, event.liveness, event.lab)
                 return []
+            case g.KnowsSecrets():
+                self._shelf.roster.knows_secrets(event.peer, knows=event.knows)
+                return []
             case g.MachinesRemoved():
                 return self._on_machines_removed(event)
             case g.GuardsLoaded():

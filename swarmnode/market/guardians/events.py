@@ -27,6 +27,13 @@ class KeeperStands(msgspec.Struct, frozen=True):
     lab: LabId
 
 
+class KnowsSecrets(msgspec.Struct, frozen=True):
+    """A machine said whether its version knows secrets of tasks; not: it says nothing now."""
+
+    peer: PeerId
+    knows: bool
+
+
 class KeepHeard(msgspec.Struct, frozen=True):
     """A record came; that its sender knows the task's key was checked."""
 
@@ -171,7 +178,9 @@ class TaskLetGo(msgspec.Struct, frozen=True):
 Heard: TypeAlias = KeepHeard | HomeHeard
 OurSide: TypeAlias = TaskBegun | TaskNoted | TaskTakenUp | TaskWentOn | TaskRemoved
 """What the buyer's core tells of its own tasks, in the same step."""
-Told: TypeAlias = GuardsLoaded | KeeperStands | MachinesRemoved | EndsCopied | Woke | OurSide
+Told: TypeAlias = (
+    GuardsLoaded | KeeperStands | KnowsSecrets | MachinesRemoved | EndsCopied | Woke | OurSide
+)
 Timer: TypeAlias = YoungDue | StandDue | GuardTick
 Event: TypeAlias = Heard | Told | Timer
 Notice: TypeAlias = Carry | Confirmed | LogsWanted

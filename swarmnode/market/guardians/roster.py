@@ -1,5 +1,7 @@
 """Which members keep a task: chosen alike by everybody who sees the same members."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from p2p.ids import LabId, PeerId
@@ -15,6 +17,8 @@ class KeeperRoster:
         self._me, self._guardians = me, guardians
         self._members: dict[PeerId, tuple[Liveness, LabId]] = {}
         """Everybody that membership knows, us included: how they stand, and their lab."""
+        self._with_secrets: set[PeerId] = set()
+        """Who says that it knows secrets: no other is made a keeper of a task that has some."""
 
     def stands(self, peer: PeerId, liveness: Liveness | None, lab: LabId) -> None:
         """What membership thinks of a machine; None when it has forgotten it."""
@@ -22,6 +26,13 @@ class KeeperRoster:
             self._members.pop(peer, None)
         else:
             self._members[peer] = (liveness, lab)
+
+    def knows_secrets(self, peer: PeerId, *, knows: bool) -> None:
+        """What a machine says of its version; one of before would hand the task on without them."""
+        if knows:
+            self._with_secrets.add(peer)
+        else:
+            self._with_secrets.discard(peer)
 
     def __contains__(self, peer: PeerId) -> bool:
         return peer in self._members
@@ -75,9 +86,12 @@ class KeeperRoster:
             for peer, (liveness, lab) in self._members.items()
             if liveness is Liveness.ALIVE
             and peer not in (self._me, record.submitter)
-            and (not spec.secrets or may_keep(spec.secret_to, lab, mine))
+            and (not spec.secrets or self._may_keep(peer, spec.secret_to, lab, mine))
         ]
         return sorted(others, key=lambda p: (self._members[p][1] != mine, rank(record.task, p)))
+
+    def _may_keep(self, peer: PeerId, secret_to: Sequence[str], lab: LabId, mine: LabId) -> bool:
+        return peer in self._with_secrets and may_keep(secret_to, lab, mine)
 
     def _is_known(self, peer: PeerId) -> bool:
         known = self._members.get(peer)

@@ -8,6 +8,8 @@ class SellerConfig(msgspec.Struct, frozen=True):
 
     lends: bool = True
     """Whether this machine runs tasks at all."""
+    has_secret_place: bool = True
+    """Whether jobs here are given secrets: not without namespaces (compute.sandbox = container)."""
     tasks_max: int = 16
     lease_s: float = 15.0
     """A buyer silent for this long has lost its lease."""

@@ -180,6 +180,8 @@ class Offers:
         call, fitness = heard.call, self.fitness
         if call.env and (words := lacking_environment(call, fitness, is_ours=heard.is_ours)):
             return "environment", words
+        if call.secrets and not self._config.has_secret_place:
+            return "secrets", "no place for secrets here: compute.sandbox is container"
         if missing := [name for name in call.enforce if name not in fitness.enforced]:
             return "limit", f"cannot enforce {', '.join(missing)} here"
         return None

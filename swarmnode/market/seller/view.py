@@ -105,6 +105,8 @@ def advert_of(core: Seller, config: SellerConfig, snapshot: MachineSnapshot) -> 
         tasks_free=max(0, config.tasks_max - core.jobs.using_room() - core.offers.held()),
         net=() if fitness.net_trouble else config.net,
         net_others=() if fitness.net_trouble else config.net_others,
+        knows_secrets=True,
+        has_secret_place=config.has_secret_place,
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 from swarmnode.errors import ConfigError
 from swarmnode.home.config import PROFILES, SECTIONS, Config, StorageSection, TimersSection
 from swarmnode.home.config_load import load, shown
+from swarmnode.settings import market
 
 
 @pytest.fixture
@@ -32,6 +33,14 @@ def test_every_key_does_something() -> None:
     used = set(re.findall(r"\.([a-z_]+)\b", "\n".join(sources)))
     keys = {spec.name for section in SECTIONS.values() for spec in fields(section)}
     assert keys - used <= not_yet
+
+
+@pytest.mark.parametrize(("sandbox", "has_one"), [("bwrap", True), ("container", False)])
+def test_without_namespaces_tasks_have_no_place_for_secrets(
+    file: Path, sandbox: str, *, has_one: bool
+) -> None:
+    config = load(file, {"SWARM_COMPUTE__SANDBOX": sandbox})
+    assert market(config).seller.terms.has_secret_place is has_one
 
 
 def test_a_missing_file_means_defaults(file: Path) -> None:

@@ -67,6 +67,7 @@ class Auction(msgspec.Struct):
             spec.net,
             machine=spec.built.machine if spec.built else "",
             environment_bytes=spec.built.size_bytes if spec.built else 0,
+            secrets=bool(spec.secrets),
         )
         return [Send(peer, message) for peer in self.asked]
 

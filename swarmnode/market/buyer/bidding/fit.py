@@ -50,6 +50,8 @@ class Seen(msgspec.Struct):
 
 
 FOREIGN: Final = "is of another lab, and the secrets of the task stay in yours (secret_to)"
+OLDER: Final = "runs an older version, which would run the task without its secrets: upgrade it"
+NO_PLACE: Final = "has no place for secrets (its compute.sandbox is container)"
 
 
 def unfit_because(spec: TaskSpec, peer: PeerId, seen: Seen, own_lab: LabId | None = None) -> str:
@@ -93,6 +95,10 @@ def _standing(liveness: Liveness | None) -> str:
 
 def _lacking(spec: TaskSpec, advert: ResourceAdvert) -> str:
     shape = spec.shape
+    if spec.secrets and not advert.knows_secrets:
+        return OLDER
+    if spec.secrets and not advert.has_secret_place:
+        return NO_PLACE
     if advert.cpu_millis < shape.cpu_millis:
         return f"lends {advert.cpu_millis / 1000:g} cores, {shape.cpu_millis / 1000:g} asked"
     if advert.memory_bytes < shape.memory_bytes:

@@ -2,6 +2,7 @@
 
 from itertools import product
 
+import msgspec
 import pytest
 
 from p2p.ids import LabId, PeerId
@@ -79,3 +80,23 @@ def test_members_of_the_same_lab_keep_a_task_first() -> None:
     for peer, lab in labs.items():
         roster.stands(peer, Liveness.ALIVE, LabId(lab))
     assert roster.wanted(record(ALICE)) == (ALICE, CAROL, DAVE)
+
+
+def test_who_says_that_it_knows_secrets_and_is_of_the_lab_keeps_a_task_that_has_some() -> None:
+    up, spec = Liveness.ALIVE, TaskSpec(("true",), secrets=(("hf", "HF"),))
+    roster = members(alice=up, bob=up, carol=up)
+    roster.stands(DAVE, up, LabId("theirs"))
+
+    def wanted(spec: TaskSpec) -> tuple[PeerId, ...]:
+        one = record(ALICE)
+        known = msgspec.structs.replace(one.task_record, spec=spec)
+        return roster.wanted(msgspec.structs.replace(one, task_record=known))
+
+    assert wanted(spec) == (ALICE,)  # as machines of before would hand it on without them
+    for peer in (CAROL, DAVE):
+        roster.knows_secrets(peer, knows=True)
+    assert wanted(spec) == (ALICE, CAROL)
+    assert wanted(msgspec.structs.replace(spec, secret_to=("any",))) == (ALICE, CAROL, DAVE)
+    roster.knows_secrets(CAROL, knows=False)
+    assert wanted(spec) == (ALICE,)
+    assert len(wanted(TaskSpec(("true",)))) == 3

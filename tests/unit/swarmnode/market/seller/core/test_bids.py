@@ -124,6 +124,13 @@ def test_what_can_never_run_here_is_refused_with_a_code(asked: CallForBids, reas
     assert bid.detail
 
 
+def test_a_task_with_secrets_is_refused_where_it_has_no_place_for_them() -> None:
+    assert answer(idle(), heard(call(secrets=True))).kind is BidKind.HELD
+    bid = answer(idle(SellerConfig(has_secret_place=False)), heard(call(secrets=True)))
+    assert (bid.kind, bid.reason) == (BidKind.REFUSED, "secrets")
+    assert answer(idle(SellerConfig(has_secret_place=False)), heard(call())).kind is BidKind.HELD
+
+
 def test_a_machine_that_cannot_sandbox_says_why() -> None:
     seller = idle()
     seller.handle(survey(trouble="bubblewrap is missing: apt install bubblewrap"), 1.0)
