@@ -117,7 +117,7 @@ class BuyerService:
             await nursery.start(self._secrets.run)
             await self._driver.do(self._loaded())
             self._begun.set()
-            nursery.start_soon(self._old_logs.run, self._core.ledger, self._core.custody)
+            nursery.start_soon(self._old_logs.run, self._core, self.guardians.copies)
             nursery.start_soon(self._lookout.run)
             task_status.started()
 

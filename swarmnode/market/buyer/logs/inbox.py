@@ -9,11 +9,10 @@ from storage.errors import StoreFullError
 from swarmnode.errors import LogStaleError
 from swarmnode.limits import LOG_PUSH_BYTES_MAX
 from swarmnode.market.buyer.core import Buyer
-from swarmnode.market.guardians.custody import Custody
+from swarmnode.market.guardians.logs.copies import LogCopies
 from swarmnode.market.guardians.service import KeeperService
 from swarmnode.market.logbook import STREAMS, LogBook
 from swarmnode.tasks.ids import TaskId
-from swarmnode.tasks.ledger import Ledger
 from swarmnode.tasks.messages import LogTaken, PushLog
 from swarmnode.tasks.patient_writer import FULL_DISK_AGAIN_S
 
@@ -68,11 +67,15 @@ class OldLogs:
         self._tasks[task] = None
         self._is_news.set()
 
-    async def run(self, ledger: Ledger, custody: Custody) -> None:
+    async def run(self, core: Buyer, copies: LogCopies) -> None:
         """Until cancelled; first those of which a crash came between task and log."""
         for task in self._logbook.tasks():
-            if task not in ledger and custody.find(task) is None:
+            if task in core.ledger:
+                continue
+            if core.custody.find(task) is None:
                 self.forget(task)
+            else:
+                copies.found(task)
         while True:
             await self._is_news.wait()
             self._is_news = trio.Event()

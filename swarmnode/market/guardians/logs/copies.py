@@ -19,13 +19,11 @@ from swarmnode.contained import contained
 from swarmnode.errors import LogStaleError
 from swarmnode.limits import (
     CARRIED_AT_ONCE,
-    LOG_COPIES_BYTES_MAX,
-    LOG_COPIES_PER_MEMBER_MAX,
-    LOG_KEPT_BYTES_MAX,
     LOG_OFFSET_MAX,
     LOG_PUSH_BYTES_MAX,
 )
 from swarmnode.market.guardians.kept import Post
+from swarmnode.market.guardians.logs.shares import LogShares
 from swarmnode.market.guardians.messages import CopyLog, LogCopied
 from swarmnode.market.guardians.records import GuardRecord
 from swarmnode.market.logbook import STREAMS, LogBook
@@ -37,8 +35,12 @@ COPY_AT_BYTES: Final = 1024 * 1024
 LOOK_S: Final = 0.5
 """How often it is looked at what is due, while something is."""
 CALL_TIMEOUT_S: Final = 10.0
+BRING_S: Final = 30.0
+"""A keeper that takes longer gets the rest with the next copy: the others wait for it meanwhile."""
 Reach = tuple[int, int]
 """The attempt that wrote last, and how much of it there is."""
+_ASK: Final = (0, 0, b"")
+"""No piece: how far is it kept?"""
 
 
 class CopiesKept(Protocol):
@@ -57,6 +59,8 @@ class _Due(msgspec.Struct):
     since_s: float
     length: int
     """Of its log then."""
+    is_again: bool = False
+    """It was tried just now: not at once, also when the task has ended."""
 
 
 class LogCopies:
@@ -73,8 +77,7 @@ class LogCopies:
         """Being copied now."""
         self._reaches: dict[TaskId, dict[tuple[PeerId, str], Reach]] = {}
         """How far each keeper said that it has a stream, of tasks that we act for."""
-        self._brought: dict[TaskId, PeerId] = {}
-        """Whose share what lies here of a task counts to."""
+        self._shares = LogShares()
         self._limiter = trio.CapacityLimiter(CARRIED_AT_ONCE)
         logbook.on_grown(self.look_at)
         rpc.serve(CopyLog, self._on_copy)
@@ -93,18 +96,23 @@ class LogCopies:
                     continue
                 await trio.sleep(min(LOOK_S, self._every_s / 2))
 
-    def look_at(self, task: TaskId) -> None:
+    def look_at(self, task: TaskId, *, is_again: bool = False) -> None:
         """Its log has grown, or its keepers may be others; nothing is due where none lacks any."""
         if task in self._due or not self._lacking(task):
             return
-        self._due[task] = _Due(trio.current_time(), self._logbook.length(task))
+        self._due[task] = _Due(trio.current_time(), self._logbook.length(task), is_again)
         self._wake.set()
+
+    def found(self, task: TaskId) -> None:
+        """Its log was here at the start, and it is kept for another."""
+        if (record := self._custody.find(task)) is not None:
+            self._shares.note(task, record.acting, self._logbook.length(task))
 
     def forget(self, task: TaskId) -> None:
         """It is no more here."""
         self._due.pop(task, None)
         self._reaches.pop(task, None)
-        self._brought.pop(task, None)
+        self._shares.forget(task)
 
     # -- who acts
 
@@ -130,10 +138,12 @@ class LogCopies:
             return False
         due, record = self._due[task], self._custody.find(task)
         has_ended = record is not None and record.task_record.state in TASK_ENDS
+        has_ended = has_ended and not due.is_again
         is_old = trio.current_time() >= due.since_s + self._every_s
         return has_ended or is_old or self._logbook.length(task) >= due.length + COPY_AT_BYTES
 
     async def _copy(self, task: TaskId) -> None:
+        self._forget_who_left(task)
         try:
             with contained(f"the copying of the log of {task}"):
                 async with self._limiter, trio.open_nursery() as nursery:
@@ -141,53 +151,69 @@ class LogCopies:
                         nursery.start_soon(self._bring, task, peer)
         finally:
             self._busy.discard(task)
-        self.look_at(task)
+        if self._custody.find(task) is None:
+            self.forget(task)  # while it was copied
+        self.look_at(task, is_again=True)
+
+    def _forget_who_left(self, task: TaskId) -> None:
+        """Who is a keeper no more lets the log go, and lacks all of it when it is one again."""
+        record, reaches = self._custody.find(task), self._reaches.get(task, {})
+        for peer, stream in list(reaches):
+            if record is None or peer not in record.keepers:
+                del reaches[peer, stream]
 
     async def _bring(self, task: TaskId, peer: PeerId) -> None:
-        for stream in STREAMS:
-            try:
-                while await self._bring_piece(task, peer, stream):
-                    pass
-            except (PeerUnreachableError, CallTimeoutError):
-                return  # what is still lacking is due again while it is up
-            except RemoteRefusalError as refusal:
-                if refusal.code != "busy":  # it wants none, or has no room: until there is more
-                    ours = self._logbook.reach(task, stream)
-                    self._reaches[task][peer, stream] = ours
+        with trio.move_on_after(BRING_S):
+            for stream in STREAMS:
+                try:
+                    await self._bring_stream(task, peer, stream)
+                except (PeerUnreachableError, CallTimeoutError):
+                    return  # what is still lacking is due again while it is up
+                except RemoteRefusalError as refusal:
+                    if refusal.code != "busy":  # it wants none, or has no room: till there is more
+                        self._has_all(task, peer, stream)
 
-    async def _bring_piece(self, task: TaskId, peer: PeerId, stream: str) -> bool:
-        """Whether there is more, and it may be brought."""
+    async def _bring_stream(self, task: TaskId, peer: PeerId, stream: str) -> None:
+        """Piece by piece, as long as each is kept: who says otherwise is believed once."""
         reaches = self._reaches.setdefault(task, {})
-        had = reaches.get((peer, stream))
-        fence, offset, body = (0, 0, b"")
-        if had is not None:  # else it is asked how far it has it
-            fence, offset, body = self._logbook.piece_after(task, stream, *had)
-            if not body:
-                reaches[peer, stream] = self._logbook.reach(task, stream)
-                return False
+        had, went_back = reaches.get((peer, stream)), False
+        while True:
+            # Where it is not known how far it has it, it is asked.
+            fence, offset, body = self._logbook.piece_after(task, stream, *had) if had else _ASK
+            if had and not body:
+                return self._has_all(task, peer, stream)
+            told = await self._bring_piece(peer, CopyLog(task, stream, fence, offset), body)
+            if not (0 <= told[0] <= LOG_OFFSET_MAX and 0 <= told[1] <= LOG_OFFSET_MAX):
+                return None
+            if told < (fence, offset + len(body)):  # it had lost some, or it cannot be joined
+                if went_back or told == had:
+                    return self._has_all(task, peer, stream)
+                went_back = True
+            had = reaches[peer, stream] = told
+
+    async def _bring_piece(self, peer: PeerId, piece: CopyLog, body: bytes) -> Reach:
         told, _ = await self._rpc.call(
             peer,
-            CopyLog(task, stream, fence, offset),
+            piece,
             LogCopied,
             traffic_class=TrafficClass.BACKGROUND,
             timeout_s=CALL_TIMEOUT_S,
             body=body,
         )
-        if not (0 <= told.fence <= LOG_OFFSET_MAX and 0 <= told.have <= LOG_OFFSET_MAX):
-            return False
-        reaches[peer, stream] = (told.fence, told.have)
-        if (told.fence, told.have) != had:
-            return True
-        # It did not grow: what lies between is kept nowhere, and the rest cannot be joined to it.
-        reaches[peer, stream] = self._logbook.reach(task, stream)
-        return False
+        return told.fence, told.have
+
+    def _has_all(self, task: TaskId, peer: PeerId, stream: str) -> None:
+        """Nothing more is for it until there is more."""
+        self._reaches.setdefault(task, {})[peer, stream] = self._logbook.reach(task, stream)
 
     # -- the others
 
     async def _on_copy(self, caller: Caller, ask: CopyLog, body: bytes) -> tuple[LogCopied, bytes]:
         await trio.lowlevel.checkpoint()
         record = self._custody.find(ask.task)
-        if record is None or record.acting != caller.peer:
+        if record is None:  # perhaps nothing is loaded yet
+            raise RefusalError("busy", "that task is not kept here, or not yet")
+        if record.acting != caller.peer:
             raise RefusalError("stale", "another machine acts for that task")
         if self._custody.post_of(ask.task) is Post.ACTS or ask.stream not in STREAMS:
             raise RefusalError("stale", "no copy of that log is wanted here")
@@ -201,23 +227,14 @@ class LogCopies:
             raise RefusalError("busy", "that attempt is not known here yet")
         if not 0 <= ask.offset <= LOG_OFFSET_MAX or len(body) > LOG_PUSH_BYTES_MAX:
             raise RefusalError("malformed", "no piece of a log")
-        if record.submitter != self._rpc.peer_id:
-            self._count(ask.task, record.acting)
+        is_others = record.submitter != self._rpc.peer_id
+        if is_others:
+            self._shares.refuse_if_full(record.acting)
         try:
             await self._logbook.take(ask.task, ask.fence, ask.stream, ask.offset, body)
         except LogStaleError as exc:
             raise RefusalError("stale", str(exc)) from exc
         except StoreFullError as exc:
             raise RefusalError("full", "this machine's disk is full") from exc
-
-    def _count(self, task: TaskId, bringer: PeerId) -> None:
-        """Raises RefusalError: no room for logs of others."""
-        self._brought[task] = bringer
-        sizes = {
-            one: min(self._logbook.length(one), LOG_KEPT_BYTES_MAX)
-            for one in self._brought
-            if self._custody.find(one) is not None
-        }
-        theirs = sum(size for one, size in sizes.items() if self._brought[one] == bringer)
-        if sum(sizes.values()) > LOG_COPIES_BYTES_MAX or theirs > LOG_COPIES_PER_MEMBER_MAX:
-            raise RefusalError("full", "no room for the logs of more tasks")
+        if is_others:
+            self._shares.note(ask.task, record.acting, self._logbook.length(ask.task))

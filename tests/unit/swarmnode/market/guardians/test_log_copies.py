@@ -1,13 +1,15 @@
 """Logs at the other keepers: whole, once, of who acts alone, and nothing while nothing comes."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
 import trio
 
-from p2p.errors import RemoteRefusalError
+from p2p.errors import RefusalError, RemoteRefusalError
 from p2p.host.rpc.service import Rpc
+from p2p.identity.caller import Caller
 from p2p.ids import PeerId, TrafficClass
 from storage.engine.memory_tables import MemoryTables
 from swarmnode.limits import LOG_PUSH_BYTES_MAX
@@ -17,6 +19,7 @@ from swarmnode.market.guardians.messages import CopyLog, LogCopied
 from swarmnode.market.guardians.records import GuardRecord
 from swarmnode.market.logbook import LogBook
 from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.records import TaskRecord
 from swarmnode.tasks.spec import TaskSpec
 from testnet.sim.peers import Peers, rpc_peers
@@ -151,10 +154,98 @@ async def test_only_who_acts_copies_and_only_attempts_that_are_known(
 @simulated
 async def test_one_machine_s_share_of_what_is_kept_for_others_has_an_end() -> None:
     async with keepers() as (_, mine, bobs):
-        limit = "swarmnode.market.guardians.logs.copies.LOG_COPIES_PER_MEMBER_MAX"
+        limit = "swarmnode.market.guardians.logs.shares.LOG_COPIES_PER_MEMBER_MAX"
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(limit, LOG_PUSH_BYTES_MAX)
             await mine.prints(b"z" * 4 * LOG_PUSH_BYTES_MAX)
             await trio.sleep(3 * EVERY_S)
         kept = len(await bobs.all())
         assert LOG_PUSH_BYTES_MAX <= kept <= 2 * LOG_PUSH_BYTES_MAX
+
+
+@simulated
+async def test_what_lay_here_before_a_restart_counts_to_that_share() -> None:
+    async with keepers() as (_, mine, bobs):
+        limit = "swarmnode.market.guardians.logs.shares.LOG_COPIES_PER_MEMBER_MAX"
+        await mine.prints(b"one ")
+        await bobs.book.take(TASK, 1, "stdout", 0, b"one ")
+        bobs.copies.found(TASK)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(limit, 3)
+            await mine.prints(b"two ")
+            await trio.sleep(3 * EVERY_S)
+        assert await bobs.all() == b"one "
+
+
+class LyingKeeper:
+    """Answers as a test says, in place of a keeper; CAROL keeps honestly."""
+
+    def __init__(self, rpc: Rpc, tell: Callable[[int, CopyLog, bytes], LogCopied]) -> None:
+        self.calls, self._tell = 0, tell
+        rpc.serve(CopyLog, self._answer)
+
+    async def _answer(self, _caller: Caller, ask: CopyLog, body: bytes) -> tuple[LogCopied, bytes]:
+        await trio.sleep(0.01)
+        self.calls += 1
+        return self._tell(self.calls, ask, body), b""
+
+
+def _nothing(number: int, _ask: CopyLog, _body: bytes) -> LogCopied:
+    return LogCopied(1, number % 2)
+
+
+def _the_rest_again(_number: int, ask: CopyLog, body: bytes) -> LogCopied:
+    return LogCopied(ask.fence or 1, max(0, ask.offset + len(body) - 1))
+
+
+def _never_yet(_number: int, _ask: CopyLog, _body: bytes) -> LogCopied:
+    raise RefusalError("busy", "not yet")
+
+
+@pytest.mark.parametrize("tell", [_nothing, _the_rest_again, _never_yet])
+@pytest.mark.parametrize("state", [TaskState.RUNNING, TaskState.DONE])
+@simulated
+async def test_a_keeper_that_lies_of_what_it_has_costs_few_calls_and_no_other_keeper_its_copy(
+    tell: Callable[[int, CopyLog, bytes], LogCopied], state: TaskState
+) -> None:
+    async with rpc_peers((ME, BOB, CAROL)) as peers, trio.open_nursery() as nursery:
+        mine, carols = Keeper(peers[ME]), Keeper(peers[CAROL])
+        liar = LyingKeeper(peers[BOB], tell)
+        known = msgspec.structs.replace(KNOWN, state=state)
+        for one in (mine, carols):
+            one.record = msgspec.structs.replace(RECORD, roster=(ME, BOB, CAROL), task_record=known)
+            await nursery.start(one.tables.run)
+            nursery.start_soon(one.copies.run)
+        await mine.prints(b"one " * 1000)
+        await trio.sleep(10 * EVERY_S)
+        await mine.prints(b"two ")
+        await trio.sleep(3 * EVERY_S)
+        assert await carols.all() == b"one " * 1000 + b"two "
+        assert liar.calls < 60
+        nursery.cancel_scope.cancel()
+
+
+@simulated
+async def test_who_keeps_the_task_again_has_its_log_again() -> None:
+    async with keepers() as (_, mine, bobs):
+        await mine.prints(b"one ")
+        await trio.sleep(2 * EVERY_S)
+        await bobs.book.forget(TASK)
+        mine.record = msgspec.structs.replace(RECORD, roster=(ME, CAROL))
+        mine.copies.look_at(TASK)
+        await trio.sleep(2 * EVERY_S)
+        mine.record = RECORD
+        mine.copies.look_at(TASK)
+        await trio.sleep(2 * EVERY_S)
+        assert await bobs.all() == b"one "
+
+
+@simulated
+async def test_a_keeper_that_has_just_started_has_the_end_of_a_log_later() -> None:
+    async with keepers() as (_, mine, bobs):
+        bobs.record = None  # it loads
+        await mine.prints(b"one ")
+        await trio.sleep(2 * EVERY_S)
+        bobs.record = RECORD
+        await trio.sleep(2 * EVERY_S)
+        assert await bobs.all() == b"one "
