@@ -28,6 +28,8 @@ EXIT_OF_CODE: Final[Mapping[str, int]] = {
     "task_unknown": exits.NOT_FOUND,
     "task_ambiguous": exits.NOT_FOUND,
     "attempt_unknown": exits.NOT_FOUND,
+    "secret_unknown": exits.NOT_FOUND,
+    "secret_refused": exits.USAGE,
     "member_unknown": exits.NOT_FOUND,
     "member_ambiguous": exits.USAGE,
     "removal_refused": exits.AUTH,

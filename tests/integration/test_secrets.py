@@ -54,7 +54,7 @@ def written(path: Path) -> bytes:
     return b"".join(pieces)
 
 
-def at_a_terminal(node: LocalNode, name: str, value: bytes) -> bytes:
+def at_a_terminal(node: LocalNode, name: str, value: bytes, code: int = 0) -> bytes:
     """What somebody sees who sets a secret by hand."""
     child, terminal = pty.fork()
     if child == 0:
@@ -67,7 +67,7 @@ def at_a_terminal(node: LocalNode, name: str, value: bytes) -> bytes:
     with contextlib.suppress(OSError):  # its other end is closed
         while piece := os.read(terminal, 1024):
             seen += piece
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, seen
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == code, seen
     os.close(terminal)
     return seen
 
@@ -254,6 +254,12 @@ def test_odd_values_come_as_they_are_or_are_refused() -> None:
             told = swarm(mine, "secret", "set", *typed)
             assert (told.returncode, b"oops" in told.stderr) == (2, False), told.stderr
         assert b"typed by hand" not in at_a_terminal(mine, "hand", b"typed by hand")
+        key = b"-----BEGIN KEY-----\npasted\n-----END KEY-----"
+        assert b"several lines came" in at_a_terminal(mine, "pasted", key, code=2)
+        assert b"cuts lines off" in at_a_terminal(mine, "pasted", b"x" * 5000, code=2)
+        assert b"is empty" in at_a_terminal(mine, "pasted", b"\x04", code=2)
+        gone = swarm(mine, "secret", "rm", "nosuch")
+        assert (gone.returncode, b"secret ls" in gone.stderr) == (5, True)
         shown = swarm(mine, "secret", "ls", "-o", "json").stdout
         assert {row["name"]: row["size"] for row in mine.client.get("/api/v1/secrets")} == {
             "hand": 13,
@@ -262,7 +268,7 @@ def test_odd_values_come_as_they_are_or_are_refused() -> None:
         }
         assert b"with its end" not in shown
         bad = swarm(mine, "task", "submit", "--secret", "large", "--", "true")
-        assert bad.returncode != 0
+        assert bad.returncode == 2
         assert b"NUL byte" in bad.stderr or b"\0" not in largest, bad.stderr
         reads = "sha256sum < /run/secrets/large; printf '%s' \"$line\" | od -c | head -1"
         done = swarm(

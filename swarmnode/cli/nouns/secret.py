@@ -109,9 +109,9 @@ def _value(name: str, file: Path | None) -> bytes:
         with file.open("rb") as source:
             return _not_too_long(source.read(SECRET_BYTES_MAX + 1))
     if sys.stdin is not None and os.isatty(0):
-        from getpass import getpass
+        from swarmnode.cli.files.terminal import unseen_line
 
-        return _not_too_long(os.fsencode(getpass(f"value of {name} (not shown): ")))
+        return _not_too_long(unseen_line(f"value of {name} (not shown): "))
     if sys.stdin is None:
         raise exits.CliError("standard input is closed: give --from FILE", exits.USAGE)
     return _not_too_long(standard_input().read(SECRET_BYTES_MAX + 1))

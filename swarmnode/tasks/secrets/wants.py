@@ -26,6 +26,11 @@ _NAME: Final = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.-]{{0,{SECRET_NAME_CHARS_MA
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _WORDS: Final = "letters, digits, _ - and . only, and no - or . in front"
 _OURS: Final = "SWARM_"
+SET_BY_NODE: Final = frozenset((
+    "CUDA_VISIBLE_DEVICES", "HOME", "LANG", "LOGNAME", "PATH", "PWD", "PYTHONPATH",
+    "PYTHONUNBUFFERED", "TMPDIR", "USER",
+))  # fmt: skip
+"""Variables of every task (swarmnode.executor.sandbox.command): a secret in one would be lost."""
 
 
 class JobSecrets(msgspec.Struct, frozen=True):
@@ -64,8 +69,10 @@ def wants_of(texts: Sequence[str]) -> Wants:
     for text in texts:
         name, equals, where = text.partition("=")
         if checked_name(name) in wants:
-            raise ValueError(f"{name!r} is asked for twice")
-        wants[name] = _place(name, where) if equals else name
+            raise ValueError(
+                f"{name!r} is asked for twice: name it once, {FOLDER}/{name} has it in any case"
+            )
+        wants[name] = _not_the_node_s(name, _place(name, where) if equals else name)
     if len(wants) > SECRETS_PER_TASK_MAX:
         raise ValueError(f"{len(wants)} secrets, limit {SECRETS_PER_TASK_MAX}")
     made = tuple(sorted(wants.items()))
@@ -100,9 +107,16 @@ def _place(name: str, where: str) -> str:
         raise ValueError(
             f"{name}: behind = stands a variable's name or a path in {FOLDER}, never the secret"
         )
-    if where.startswith(_OURS):
-        raise ValueError(f"{name}: variables that begin with {_OURS} are set by the node")
     return where
+
+
+def _not_the_node_s(name: str, variable: str) -> str:
+    if variable.startswith(_OURS) or variable in SET_BY_NODE:
+        raise ValueError(
+            f"{name}: {variable} is set by the node: give the secret another variable "
+            f"({name}=VARIABLE)"
+        )
+    return variable
 
 
 def _clash(wants: Wants) -> str:

@@ -15,6 +15,7 @@ from swarmnode.errors import (
     SecretSealedError,
     SecretUnknownError,
 )
+from swarmnode.executor.sandbox.command import task_environment
 from swarmnode.people.book import People
 from swarmnode.people.seals import Seals, public_of
 from swarmnode.people.secrets import TABLE, SecretStore
@@ -168,6 +169,14 @@ def test_what_is_sealed_opens_for_its_task_its_attempt_and_its_request_alone() -
         sealed_for_key(bytes(32), "t.1", Secrets(()), os.urandom)
 
 
+def test_no_secret_is_asked_for_in_a_variable_that_the_node_sets_itself() -> None:
+    ours = task_environment({}, home="/work", tmp="/tmp", ctx="/run/swarm", bins=())
+    for variable in {*ours, "CUDA_VISIBLE_DEVICES", "SWARM_ATTEMPT"}:
+        with pytest.raises(ValueError, match="set by the node"):
+            wants_of([f"a={variable}"])
+    assert wants_of(["with-hyphen", "hf_token"])  # as they are
+
+
 def test_a_value_that_was_given_in_place_of_a_variable_is_not_told_again() -> None:
     with pytest.raises(ValueError, match="never the secret") as refused:
         wants_of(["key=ghp_0123456789abcdefghij"])
@@ -185,6 +194,9 @@ def test_a_value_that_was_given_in_place_of_a_variable_is_not_told_again() -> No
         ["a=/run/secrets/../x"],
         ["a=/run/secrets/"],
         ["a=SWARM_TASK"],
+        ["a=PATH"],
+        ["SWARM_TASK"],
+        ["HOME"],
         ["a="],
         ["a=B=C"],
         ["a=hf_abcdefghijklmnop"],
