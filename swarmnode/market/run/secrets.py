@@ -40,10 +40,13 @@ class SecretErrand:
         values = (await self._asked()).values()
         if missing := [name for name, _ in wants if name not in values]:
             raise over("unfit", REASON, f"its submitter gave no secret {missing[0]!r}")
-        return JobSecrets(
-            {variable: values[name] for variable, name in variables_of(wants).items()},
-            {file: values[name] for file, name in files_of(wants).items()},
-        )
+        try:
+            return JobSecrets(
+                {variable: values[name] for variable, name in variables_of(wants).items()},
+                {file: values[name] for file, name in files_of(wants).items()},
+            )
+        except ValueError as exc:
+            raise over("unfit", REASON, str(exc)) from exc
 
     async def _asked(self) -> Secrets:
         with trio.move_on_after(ASKED_FOR_S):

@@ -34,12 +34,24 @@ SET_BY_NODE: Final = frozenset((
 
 
 class JobSecrets(msgspec.Struct, frozen=True):
-    """What a job is given besides, and nobody else: never written to a disk, nor shown."""
+    """What a job is given besides, and nobody else: never written to a disk, nor shown.
+
+    Names and values become words of the sandbox's command line, with NUL between them, and come
+    from whoever acts for the task: one with a NUL byte would be words of its own, and let the job
+    out. ValueError for such.
+    """
 
     variables: Mapping[str, bytes]
     """Without NUL bytes."""
     files: Mapping[str, bytes]
     """By name in /run/secrets."""
+
+    def __post_init__(self) -> None:
+        if odd := [name for name in self.files if not is_secret_name(name)]:
+            raise ValueError(f"{odd[0][:40]!r} is no name of a file in {FOLDER}")
+        for variable, value in self.variables.items():
+            if "\0" in variable or "=" in variable or b"\0" in value:
+                raise ValueError(f"the variable {variable[:40]!r} would have a NUL byte")
 
     def __repr__(self) -> str:
         return f"JobSecrets({sorted(self.files)})"

@@ -28,7 +28,7 @@ from swarmnode.tasks.secrets.box import (
     sealed_for_task,
 )
 from swarmnode.tasks.secrets.limits import SECRET_BYTES_MAX, SECRETS_PER_PERSON_MAX
-from swarmnode.tasks.secrets.wants import wants_of
+from swarmnode.tasks.secrets.wants import JobSecrets, wants_of
 
 KEY = b"a key of bob's that is long enough"
 SEED = os.urandom(32)
@@ -175,6 +175,24 @@ def test_no_secret_is_asked_for_in_a_variable_that_the_node_sets_itself() -> Non
         with pytest.raises(ValueError, match="set by the node"):
             wants_of([f"a={variable}"])
     assert wants_of(["with-hyphen", "hf_token"])  # as they are
+
+
+@pytest.mark.parametrize(
+    ("variables", "files"),
+    [
+        ({"A": b"x\0--bind\0/\0/run/host"}, {}),
+        ({"A\0--share-net\0B": b"x"}, {}),
+        ({"A=B": b"x"}, {}),
+        ({}, {"a\0--bind": b"x"}),
+        ({}, {"../../work/x": b"x"}),
+    ],
+)
+def test_what_would_be_options_of_the_sandbox_is_given_to_no_job(
+    variables: dict[str, bytes], files: dict[str, bytes]
+) -> None:
+    with pytest.raises(ValueError, match=r"NUL byte|no name"):
+        JobSecrets(variables, files)
+    assert JobSecrets({"A": b"\xff="}, {"a": b"x\0"}).files
 
 
 def test_a_value_that_was_given_in_place_of_a_variable_is_not_told_again() -> None:

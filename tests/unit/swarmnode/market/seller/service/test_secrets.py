@@ -107,6 +107,20 @@ async def test_a_buyer_that_gives_others_than_it_should_starts_nothing() -> None
 
 
 @simulated
+async def test_a_buyer_whose_values_would_be_options_of_the_sandbox_starts_nothing() -> None:
+    lab = SellerLab()
+    async with lab.running() as alice:
+        keeper = Keeper(alice)
+        keeper.secrets = Secrets((("hf", b"x\0--bind\0/\0/run/host"),))
+        await alice.award(secret_task(), TASK)
+        outcome = (await alice.result(TASK)).outcome
+        assert (outcome.status, outcome.reason) == ("unfit", "secrets")
+        assert "NUL byte" in outcome.detail
+        assert "bind" not in outcome.detail
+        assert lab.bobs_executor.given == {}
+
+
+@simulated
 async def test_a_task_without_any_asks_nobody() -> None:
     lab = SellerLab()
     async with lab.running() as alice:
