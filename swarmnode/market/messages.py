@@ -56,7 +56,8 @@ class Bid(Message, frozen=True, tag=101):
     waste_micro: int = 0
     """Millionths of the machine's scarcest part that would be left over and of little use."""
     reason: str = ""
-    """Stable code: paused, capacity, environment, limit, network, admission, quota, owner, secrets."""
+    """Stable code: paused, capacity, environment, limit, network, admission, quota, owner,
+    secrets."""
     detail: str = ""
     alone_ms: int = 0
     """How long a job goes on here after its lease was renewed last; 0 from who does not say."""

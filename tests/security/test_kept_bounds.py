@@ -62,6 +62,11 @@ def test_a_record_among_keepers_that_counts_too_far_is_refused(strange: dict[str
         {"provider": PeerId("other")},
         {"rounds": 2**40},
         {"rounds": -1},
+        {"lost_secrets": ("none-of-its-own",)},
+        {
+            "lost_secrets": ("hf", "hf"),
+            "spec": msgspec.structs.replace(SPEC, secrets=(("hf", "HF"),)),
+        },
     ],
 )
 def test_a_task_whose_parts_contradict_each_other_is_refused(strange: dict[str, object]) -> None:

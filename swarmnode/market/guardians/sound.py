@@ -62,7 +62,10 @@ def _counts_right(record: GuardRecord) -> bool:
 
 
 def _holds_together(told: TaskRecord) -> bool:
-    """Whether state, provider and fence are those of its newest attempt."""
+    """Whether state, provider and fence are those of its newest attempt, lost secrets its own."""
+    lost, wanted = told.lost_secrets, dict(told.spec.secrets)
+    if len(set(lost)) < len(lost) or not all(name in wanted for name in lost):
+        return False
     newest = told.attempts[-1] if told.attempts else None
     if newest is None:
         return not told.fence and not told.provider and told.state not in HELD_BY_PROVIDER

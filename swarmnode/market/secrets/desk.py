@@ -35,6 +35,7 @@ from swarmnode.tasks.store import TASKS, task_key
 
 READ_TIMEOUT_S: Final = 4.0
 """Less than whoever brings a task waits for it to be taken."""
+LOST: Final = "who acts for the task has its secrets no more: submit it anew (task retry)"
 NO_SECRETS: Final[Mapping[str, bytes]] = {}
 PURPOSE: Final = "{task}.{fence}"
 """What is sealed for one attempt opens for no other."""
@@ -130,10 +131,10 @@ class SecretDesk:
         if not may_have(record.spec.secret_to, caller.lab, self._mesh.rpc.me.lab):
             raise RefusalError("lab", "the secrets of that task stay in the lab of its submitter")
         if (sealed := self._shelf.find(ask.task)) is None:
-            raise RefusalError("lost", "no machine that acts for the task has its secrets any more")
-        secrets = opened_by_task(record.key, record.task, sealed)
+            raise RefusalError("lost", LOST)
         purpose = PURPOSE.format(task=ask.task, fence=ask.fence)
         try:
+            secrets = opened_by_task(record.key, record.task, sealed)
             return SecretsGiven(), sealed_for_key(ask.key, purpose, secrets, self._mesh.entropy)
         except SecretSealedError as exc:
             raise RefusalError("malformed", str(exc)) from exc

@@ -19,6 +19,8 @@ from swarmnode.tasks.secrets.limits import SECRET_NAME_CHARS_MAX, SECRETS_PER_TA
 FOLDER: Final = "/run/secrets"
 SECRET_REASON: Final = "secret"  # noqa: S105  (a word for people)
 """Of a task that ended because a secret of it was removed."""
+NAMES_TOLD_MAX: Final = 2
+"""In one text: with all of them it could be longer than an outcome may be."""
 ANY_LAB: Final = "any"
 """In `secret_to`: machines of every lab may be given the task's secrets."""
 
@@ -27,8 +29,8 @@ _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _WORDS: Final = "letters, digits, _ - and . only, and no - or . in front"
 _OURS: Final = "SWARM_"
 SET_BY_NODE: Final = frozenset((
-    "CUDA_VISIBLE_DEVICES", "HOME", "LANG", "LOGNAME", "PATH", "PWD", "PYTHONPATH",
-    "PYTHONUNBUFFERED", "TMPDIR", "USER",
+    "CUDA_VISIBLE_DEVICES", "HOME", "LANG", "LD_LIBRARY_PATH", "LOGNAME", "PATH", "PWD",
+    "PYTHONPATH", "PYTHONUNBUFFERED", "TMPDIR", "USER",
 ))  # fmt: skip
 """Variables of every task (swarmnode.executor.sandbox.command): a secret in one would be lost."""
 
@@ -152,7 +154,8 @@ def may_keep(secret_to: Sequence[str], lab: LabId | None, own_lab: LabId | None)
 
 def lost_words(names: Sequence[str]) -> str:
     """Why a task whose secrets were removed starts nowhere any more."""
-    told = ", ".join(map(repr, names))
+    more = f" and {len(names) - NAMES_TOLD_MAX} more" if len(names) > NAMES_TOLD_MAX else ""
+    told = ", ".join(map(repr, names[:NAMES_TOLD_MAX])) + more
     return (
         f"secret {told} was removed: set it again (swarmnode secret set) and submit the task anew"
     )

@@ -16,6 +16,7 @@ from swarmnode.errors import (
     SecretUnknownError,
 )
 from swarmnode.executor.sandbox.command import task_environment
+from swarmnode.limits import REASON_CHARS_MAX
 from swarmnode.people.book import People
 from swarmnode.people.seals import Seals, public_of
 from swarmnode.people.secrets import TABLE, SecretStore
@@ -28,7 +29,7 @@ from swarmnode.tasks.secrets.box import (
     sealed_for_task,
 )
 from swarmnode.tasks.secrets.limits import SECRET_BYTES_MAX, SECRETS_PER_PERSON_MAX
-from swarmnode.tasks.secrets.wants import JobSecrets, wants_of
+from swarmnode.tasks.secrets.wants import JobSecrets, lost_words, wants_of
 
 KEY = b"a key of bob's that is long enough"
 SEED = os.urandom(32)
@@ -167,6 +168,14 @@ def test_what_is_sealed_opens_for_its_task_its_attempt_and_its_request_alone() -
             key.open(purpose, data)
     with pytest.raises(SecretSealedError):
         sealed_for_key(bytes(32), "t.1", Secrets(()), os.urandom)
+
+
+def test_why_a_task_starts_no_more_is_one_line_however_many_of_its_secrets_are_gone() -> None:
+    assert "'a', 'b' was removed" in lost_words(["a", "b"])
+    told = lost_words([f"{number:064}" for number in range(64)])
+    assert "and 62 more" in told
+    assert "secret set" in told
+    assert len(told) <= REASON_CHARS_MAX
 
 
 def test_no_secret_is_asked_for_in_a_variable_that_the_node_sets_itself() -> None:

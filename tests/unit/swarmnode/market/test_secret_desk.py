@@ -25,6 +25,7 @@ from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.records import TaskRecord
 from swarmnode.tasks.secrets.box import OneTimeKey, opened_by_task
 from swarmnode.tasks.spec import TaskSpec
+from swarmnode.tasks.store import task_key
 from testnet.sim.callers import machine_of
 from testnet.sim.clock import VirtualWall
 from testnet.sim.seeded import simulated
@@ -141,6 +142,15 @@ async def test_no_worker_is_given_them_when(changes: dict[str, object], code: st
         mine.record = msgspec.structs.replace(RECORD, **changes)
         with pytest.raises(RemoteRefusalError, match=code):
             await ask(rpcs[mine.record.provider])
+
+
+@simulated
+async def test_what_lies_here_and_does_not_open_is_told_and_ends_nothing() -> None:
+    async with desks() as (rpcs, mine, _):
+        await mine.take_on()
+        await mine.tables.transact(lambda view: view.put(TABLE, task_key(TASK), b"a torn page"))
+        with pytest.raises(RemoteRefusalError, match="malformed"):
+            await ask(rpcs[BOB])
 
 
 @pytest.mark.parametrize("secret_to", [("theirs",), ("any",)])
