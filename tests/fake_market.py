@@ -6,6 +6,7 @@ import msgspec
 import trio
 
 from p2p.ids import PeerId
+from storage.errors import StoreFullError
 from swarmnode.errors import TaskNotRunningError, TaskUnknownError
 from swarmnode.market.buyer.own_machines.hand_over import RemovedElsewhere
 from swarmnode.market.explain import Explanation, TaskEvent, TaskView
@@ -127,12 +128,16 @@ class FakeBuyer:
         """Log readers that have not ended."""
         self.secrets_removed: list[tuple[str, str]] = []
         self.secrets_given: dict[str, bytes] = {}
+        self.is_full = False
+        """Its disk, when a secret is removed."""
         self.on_submit: Callable[[TaskId], None] = lambda _task: None
         """What happens to a task at once."""
         self._changed = trio.Event()
         self._events: list[trio.MemorySendChannel[TaskEvent]] = []
 
     async def secret_removed(self, person: str, name: str) -> None:
+        if self.is_full:
+            raise StoreFullError("state.lmdb")
         self.secrets_removed.append((person, name))
 
     async def submit(

@@ -80,10 +80,16 @@ class SecretStore:
             )
         return was_there
 
+    def find(self, person: str, name: str) -> SecretRow:
+        """One of them. Raises SecretUnknownError."""
+        if (raw := self._tables.get(TABLE, _key(person, name))) is None:
+            raise _unknown(name)
+        return _row(raw)
+
     async def remove(self, person: str, name: str) -> None:
         """Raises SecretUnknownError, StoreFullError."""
         if not await self._tables.free(lambda view: view.delete(TABLE, _key(person, name))):
-            raise SecretUnknownError(f"no secret {name!r} of yours is kept here: see secret ls")
+            raise _unknown(name)
 
     def check(self, person: str, wants: Wants) -> None:
         """Whether all are here. Raises SecretUnknownError, which names those that are not."""
@@ -117,10 +123,7 @@ class SecretStore:
         return self._seals.seal(person, _key(person, name), value)
 
     def _opened(self, person: str, name: str) -> bytes:
-        raw = self._tables.get(TABLE, _key(person, name))
-        if raw is None:
-            raise SecretUnknownError(f"secret {name!r} has just been removed")
-        box = _row(raw).box
+        box = self.find(person, name).box
         if person:
             return self._seals.open(person, _key(person, name), box)
         try:
@@ -137,6 +140,12 @@ class SecretStore:
             for what in ("key", "nonces")
         )
         return ChaCha20Poly1305(key), nonces
+
+
+def _unknown(name: str) -> SecretUnknownError:
+    return SecretUnknownError(
+        f"no secret {name!r} of yours is kept here: swarmnode secret ls shows those that are"
+    )
 
 
 def _key(person: str, name: str) -> bytes:

@@ -37,8 +37,12 @@ class SecretRoutes:
         return reply(SecretKept(name, len(value), was_there), 201)
 
     async def rm(self, request: Request) -> Response:
-        """Forget it: what runs keeps it, and open tasks that want it start nowhere any more."""
+        """Forget it: what runs keeps it, and open tasks that want it start nowhere any more.
+
+        Tasks first: what fails in between can be asked for again, as long as the secret is there.
+        """
         name, person = request.path_params["name"], asker_of(request).person
-        await self._secrets.remove(person, name)
+        self._secrets.find(person, name)
         await self._buyer.secret_removed(person, name)
+        await self._secrets.remove(person, name)
         return reply({"changed": True})

@@ -185,7 +185,8 @@ class Guarded(msgspec.Struct, frozen=True):
         if not self.wanted and self.has_secrets:
             return (
                 "kept by this machine alone: a task with secrets is kept in its own lab, where no "
-                "other machine is up, so none could go on with it while this one is off"
+                "other machine that knows secrets is up, so none could go on with it while this "
+                "one is off"
             )
         if not self.wanted:
             return "kept by this machine alone: no other could go on with it while this one is off"

@@ -58,7 +58,7 @@ class SecretDesk:
         """
         self._mesh, self._tables, self._begun = mesh, tables, begun
         self._find, self._kept = find, kept
-        self._shelf = SecretShelf(tables, self._is_open)
+        self._shelf = SecretShelf(tables, self._is_open, self._submitter)
         self._nursery: trio.Nursery | None = None
         """Of what is let go; None before `run`."""
         mesh.rpc.serve(AskSecrets, self._on_ask, reply_bytes=_no_more)
@@ -157,6 +157,12 @@ class SecretDesk:
         return (record is not None and _may_start(record)) or (
             guard is not None and _may_start(guard.task_record)
         )
+
+    def _submitter(self, task: TaskId) -> PeerId | None:
+        guard = self._kept(task)
+        if guard is None or guard.submitter == self._mesh.rpc.peer_id:
+            return None
+        return guard.submitter
 
     async def _look_at(self, task: TaskId) -> None:
         with contained(f"the letting go of the secrets of {task}"):

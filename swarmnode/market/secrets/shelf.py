@@ -24,16 +24,23 @@ class _Lies(msgspec.Struct, frozen=True):
     """What is kept of one task."""
 
     size: int
-    bringer: PeerId
-    """Whose share it is of; empty for a task of ours, and for what was here at the start."""
+    bringer: PeerId | None
+    """Whose share it is of; None: as its record says, which comes after what was here at the start.
+    """
     since_s: float
 
 
 class SecretShelf:
     """Keeps what `is_open` says is needed; run it."""
 
-    def __init__(self, tables: Tables, is_open: Callable[[TaskId], bool]) -> None:
-        self._tables, self._is_open = tables, is_open
+    def __init__(
+        self,
+        tables: Tables,
+        is_open: Callable[[TaskId], bool],
+        submitter: Callable[[TaskId], PeerId | None],
+    ) -> None:
+        """`submitter`: the other machine whose task it is; None for a task of ours."""
+        self._tables, self._is_open, self._submitter = tables, is_open, submitter
         self._lies: dict[TaskId, _Lies] = {}
         """Everything in the table, by task."""
 
@@ -42,7 +49,7 @@ class SecretShelf:
         now_s, after = trio.current_time(), None
         while page := self._tables.scan(TABLE, after=after, limit=64):
             for key, sealed in page:
-                self._lies[TaskId(key.decode())] = _Lies(len(sealed), PeerId(""), now_s)
+                self._lies[TaskId(key.decode())] = _Lies(len(sealed), None, now_s)
             after = page[-1][0]
         task_status.started()
         while True:
@@ -65,14 +72,16 @@ class SecretShelf:
 
     def note(self, task: TaskId, size: int) -> None:
         """That transaction is durable."""
-        self._lies[task] = _Lies(size, PeerId(""), trio.current_time())
+        self._lies[task] = _Lies(size, None, trio.current_time())
 
     async def keep(self, task: TaskId, sealed: bytes, bringer: PeerId) -> None:
         """Of another's task. Raises RefusalError where there is no room."""
-        theirs = [one.size for one in self._lies.values() if one.bringer == bringer]
+        shares = [(one.bringer or self._submitter(kept), one) for kept, one in self._lies.items()]
+        theirs = sum(one.size for whose, one in shares if whose == bringer)
+        total = sum(one.size for whose, one in shares if whose is not None)
         if (
-            sum(theirs) + len(sealed) > SECRETS_GUARDED_PER_MEMBER_MAX
-            or sum(one.size for one in self._lies.values()) > SECRETS_GUARDED_BYTES_MAX
+            theirs + len(sealed) > SECRETS_GUARDED_PER_MEMBER_MAX
+            or total + len(sealed) > SECRETS_GUARDED_BYTES_MAX
         ):
             raise RefusalError("full", "no room for the secrets of more tasks")
         self._lies[task] = _Lies(len(sealed), bringer, trio.current_time())

@@ -53,6 +53,23 @@ async def test_two_people_of_a_node_do_not_see_each_other_s() -> None:
         nursery.cancel_scope.cancel()
 
 
+async def test_a_removal_that_could_not_hold_tasks_back_can_be_asked_for_again() -> None:
+    node = FakeNode()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(node.tables.run)
+        app = app_of(node)
+        assert (await call(app, "POST", "/api/v1/secrets/hf", VALUE)).status == 201
+        node.market.buyer.is_full = True
+        assert (await call(app, "DELETE", "/api/v1/secrets/hf")).status == 507
+        assert len((await call(app, "GET", "/api/v1/secrets")).json()) == 1
+        node.market.buyer.is_full = False
+        assert (await call(app, "DELETE", "/api/v1/secrets/hf")).status == 200
+        assert node.market.buyer.secrets_removed == [("", "hf")]
+        gone = await call(app, "DELETE", "/api/v1/secrets/hf")
+        assert (gone.status, "secret ls" in gone.json()["detail"]) == (404, True)
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_lab_is_meant_by_its_name_or_id_and_an_unknown_one_is_refused() -> None:
     node = FakeNode()
     async with trio.open_nursery() as nursery:

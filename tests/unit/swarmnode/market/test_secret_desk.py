@@ -19,7 +19,7 @@ from storage.engine.memory_tables import MemoryTables
 from swarmnode.market.guardians.records import GuardRecord
 from swarmnode.market.secrets.desk import SecretDesk
 from swarmnode.market.secrets.messages import AskSecrets, ReadSecrets, SecretsGiven, SecretsTold
-from swarmnode.market.secrets.shelf import LOOK_EVERY_S, TABLE
+from swarmnode.market.secrets.shelf import LOOK_EVERY_S, TABLE, SecretShelf
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TaskState
 from swarmnode.tasks.records import TaskRecord
@@ -202,3 +202,24 @@ async def test_what_no_open_task_needs_is_let_go(changes: dict[str, object] | No
         mine.desk.look_at(TASK)
         await trio.sleep(3 * LOOK_EVERY_S)
         assert (mine.tables.scan(TABLE), carols.tables.scan(TABLE)) == ([], [])
+
+
+@simulated
+async def test_a_machine_s_share_of_what_is_guarded_counts_what_lay_here_at_the_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("swarmnode.market.secrets.shelf.SECRETS_GUARDED_PER_MEMBER_MAX", 1000)
+    async with desks() as (_, _, carols):
+        await carols.tables.transact(
+            lambda view: view.put(TABLE, task_key(TaskId("b" * 16)), bytes(900))
+        )
+        whose: dict[TaskId, PeerId] = {}
+        shelf = SecretShelf(carols.tables, lambda _task: True, whose.get)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(shelf.run)
+            whose[TaskId("b" * 16)] = ME
+            with pytest.raises(RefusalError, match="full"):
+                await shelf.keep(TASK, bytes(200), ME)
+            whose.clear()  # ours: of nobody's share
+            await shelf.keep(TASK, bytes(200), ME)
+            nursery.cancel_scope.cancel()
