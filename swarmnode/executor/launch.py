@@ -222,8 +222,8 @@ class Launcher(msgspec.Struct, frozen=True):
             order.append(("uid", str(record.uid)))
         if record.is_container:
             return order + self._container_order(record, folder)
-        has_disk, has_secrets = Limit.DISK_FS in enforced, secrets is not None
-        return order + self._bwrap_order(record, folder, has_disk=has_disk, has_secrets=has_secrets)
+        has_disk = Limit.DISK_FS in enforced
+        return order + self._bwrap_order(record, folder, secrets, has_disk=has_disk)
 
     def _allowance(self, record: CrashRecord) -> list[tuple[str, str]]:
         spec = record.spec
@@ -251,10 +251,13 @@ class Launcher(msgspec.Struct, frozen=True):
         (folder.path / _FILTER).write_bytes(program)
 
     def _bwrap_order(
-        self, record: CrashRecord, folder: JobFolder, *, has_disk: bool, has_secrets: bool
+        self, record: CrashRecord, folder: JobFolder, secrets: JobSecrets | None, *, has_disk: bool
     ) -> list[tuple[str, str]]:
         sources = Sources(is_staged=self.capability.is_staged, pinned=self.pinned)
-        options = bwrap_options(self._view(record.spec, folder, sources, has_disk=has_disk))
+        view = self._view(record.spec, folder, sources, has_disk=has_disk)
+        known = secrets.variables if secrets else {}  # they win over what an environment sets
+        env = {key: value for key, value in view.env.items() if key not in known}
+        options = bwrap_options(msgspec.structs.replace(view, env=env))
         (folder.path / "cpus").write_text(f"{as_list(record.cpus)}\n")
         (folder.path / "cpus").chmod(0o644)
         args = folder.path / "bwrap.args"
@@ -265,12 +268,12 @@ class Launcher(msgspec.Struct, frozen=True):
             bwrap,
             record.spec.argv,
             limit_pids=self.capability.pids_rlimit,
-            has_secrets=has_secrets,
+            has_secrets=secrets is not None,
         )
         return [
             ("bwrap_args", str(args)),
             ("has_disk", "1" if has_disk else ""),
-            ("has_secrets", "1" if has_secrets else ""),
+            ("has_secrets", "1" if secrets is not None else ""),
             ("net", "1" if record.spec.net else ""),
             ("node_away_s", repr(self.config.data_away_s)),
             *(("mount", place) for place in self._mounts(record.spec, folder)),

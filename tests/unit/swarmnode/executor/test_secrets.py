@@ -104,6 +104,15 @@ async def test_what_a_job_knows_lies_in_no_file_and_no_argument(tmp_path: Path) 
         assert VALUE not in on_disk(tmp_path)
 
 
+async def test_a_secret_wins_over_what_its_environment_sets(tmp_path: Path) -> None:
+    async with running_executor(tmp_path / "x") as executor:
+        tells = spec(
+            "t.1", SH, "-c", 'echo "$OTHER $TOKEN"', env={"TOKEN": "a default", "OTHER": "x"}
+        )
+        await begin(executor, tells, GIVEN)
+        assert await said(executor, "t.1") == f"x {VALUE.decode()}\n"
+
+
 async def test_another_job_sees_none_of_it(tmp_path: Path) -> None:
     async with running_executor(tmp_path / "x") as executor:
         await begin(executor, spec("t.1", SH, "-c", "echo here; sleep 60"), GIVEN)
