@@ -184,7 +184,8 @@ async def scene_with(who: Caller) -> AsyncIterator[Scene]:
         assert data is not None
         manifest = read_manifest(receipt.cap.address, data)
         await node.storage.names.machine().write("secret", b"v", expected=0, fence=0)
-        task = await node.market.buyer.submit(TaskSpec(("sleep", "100000"), shape=SHAPE))
+        spec = TaskSpec(("sleep", "100000"), shape=SHAPE, secrets=(("hf", "HF_TOKEN"),))
+        task = await node.market.buyer.submit(spec, secrets={"hf": b"known to its provider"})
         await trio.sleep(20)
         assert node.market.buyer.task(task).record.state is TaskState.RUNNING
         host = MemoryHost(world.network, MALLORY, who)

@@ -15,6 +15,7 @@ from swarmnode.market.guardians.messages import (
     Claim,
     ClaimTerms,
     ComeHome,
+    CopyLog,
     FindTask,
     GuardBeat,
     GuardHeard,
@@ -24,6 +25,7 @@ from swarmnode.market.guardians.messages import (
     KeepTask,
     KeptLog,
     KeptTold,
+    LogCopied,
     ReadKept,
     ReadKeptLog,
     Relieve,
@@ -43,6 +45,7 @@ from swarmnode.market.messages import (
     Release,
 )
 from swarmnode.market.messages import CallForBids as AskForBids
+from swarmnode.market.secrets.messages import AskSecrets, ReadSecrets, SecretsGiven, SecretsTold
 from swarmnode.tasks.checkpoint import CheckpointRecord
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.messages import (
@@ -67,6 +70,7 @@ from swarmnode.tasks.messages import (
     State,
 )
 from swarmnode.tasks.records import Outcome, TaskRecord
+from swarmnode.tasks.secrets.box import OneTimeKey
 from swarmnode.tasks.spec import PriorityClass, TaskSpec
 from testnet.sim.clock import START_MS
 from testnet.sim.signer import KeyedHashSigner
@@ -107,6 +111,7 @@ def as_seller(message: Callable[[Scene], Message]) -> Act:
 
 
 _DONE = Outcome("done", 0, "exit")
+_KEY = OneTimeKey().public
 _STEP = CheckpointRecord(99, (), START_MS)
 _SAID: dict[str, Act] = {
     "cancel": as_buyer(lambda s: CancelJob(s.task, s.fence, "mine")),
@@ -228,3 +233,30 @@ async def signal_to_anothers_task(scene: Scene) -> object:
 @row("unknown")
 async def files_of_anothers_task(scene: Scene) -> object:
     return await scene.ask(AskFiles(scene.task, scene.fence), FilesTold, to=scene.provider)
+
+
+@row("stale")
+async def secrets_of_an_attempt_of_anothers(scene: Scene) -> object:
+    return await scene.ask(AskSecrets(scene.task, scene.fence, _KEY), SecretsGiven)
+
+
+@row("busy")
+async def secrets_of_a_task_at_who_does_not_act_for_it(scene: Scene) -> object:
+    asked = AskSecrets(scene.task, scene.fence, _KEY)
+    return await scene.ask(asked, SecretsGiven, to=scene.guardian)
+
+
+@row("unknown")
+async def secrets_of_anothers_task_at_its_submitter(scene: Scene) -> object:
+    return await scene.ask(ReadSecrets(scene.task), SecretsTold)
+
+
+@row("unknown")
+async def secrets_of_anothers_task_at_a_guardian(scene: Scene) -> object:
+    return await scene.ask(ReadSecrets(scene.task), SecretsTold, to=scene.guardian)
+
+
+@row("stale")
+async def copy_of_a_log_of_anothers_task(scene: Scene) -> object:
+    piece = CopyLog(scene.task, "stdout", scene.fence, 0)
+    return await scene.ask(piece, LogCopied, b"lies", to=scene.guardian)
