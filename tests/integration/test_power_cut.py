@@ -23,6 +23,7 @@ from testnet.powercut.disk import LOSSES, Recording, mark, sampled
 
 SOURCE = Path(testnet.powercut.__file__).parent / "recorder.c"
 STATES, STATES_ALL = 8, 400
+PRINTED = "printed before the end"
 YOUNG = "mkdir -p ckpt/s1 && echo w >ckpt/s1/w && echo said && exec sleep 600"
 
 
@@ -49,7 +50,8 @@ class Scene:
         self.swarm.wait_ready(30)
         self._put(b"small" * 10)
         self._put(os.urandom(300_000))
-        self._run({"run": ["/bin/sh", "-c", "echo done >out"], "outputs": ["out"]}, ends=True)
+        done = f"echo done >out; echo {PRINTED}"
+        self._run({"run": ["/bin/sh", "-c", done], "outputs": ["out"]}, ends=True)
         self._put(os.urandom(9_000_000))
         checkpoint = {"dir": "ckpt", "every_s": 1}
         self._run({"run": ["/bin/sh", "-c", YOUNG], "checkpoint": checkpoint}, ends=False)
@@ -72,7 +74,10 @@ class Scene:
             until(lambda: self._has_said(task), within_s=30, what="the task runs")
 
     def _has_said(self, task: str) -> bool:
-        return b"".join(self.node.client.stream(f"/api/v1/tasks/{task}/logs")) == b"said\n"
+        return self._said(task) == b"said\n"
+
+    def _said(self, task: str) -> bytes:
+        return b"".join(self.node.client.stream(f"/api/v1/tasks/{task}/logs"))
 
     def judge(self, acknowledged: list[dict[str, Any]]) -> list[str]:
         """Start on the disk as it is; everything that is not as it should be."""
@@ -89,14 +94,20 @@ class Scene:
         client = self.node.client
         try:
             if "task" in acknowledged:
-                state = client.get(f"/api/v1/tasks/{acknowledged['task']}")["state"]
-                wanted = acknowledged["state"]
-                return "" if wanted in ("", state) else f"{wanted} became {state}"
+                return self._fault_of_task(acknowledged["task"], acknowledged["state"])
             pieces = client.download("/api/v1/objects/read", {"cap": acknowledged["cap"]})
             found = hashlib.sha256(b"".join(pieces)).hexdigest()
         except (ApiError, EOFError) as error:
             return f"{acknowledged}: {error}"
         return "" if found == acknowledged["sha256"] else f"{acknowledged}: other bytes"
+
+    def _fault_of_task(self, task: str, wanted: str) -> str:
+        state = self.node.client.get(f"/api/v1/tasks/{task}")["state"]
+        if wanted not in ("", state):
+            return f"{wanted} became {state}"
+        if wanted == "done" and (said := self._said(task)) != f"{PRINTED}\n".encode():
+            return f"it printed {said!r}"
+        return ""
 
 
 @pytest.fixture(scope="module")

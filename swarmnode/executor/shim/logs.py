@@ -103,6 +103,13 @@ class Logs:
             except BlockingIOError:  # somebody outside was given the other end
                 pass
 
+    def settle(self) -> None:
+        """Have all that was printed on the disk, before anybody is told how the job ended: what
+        its submitter has not fetched yet must outlast a power cut. Raises OSError."""
+        for file in self._files.values():
+            if os.fstat(file).st_size:
+                os.fdatasync(file)
+
     def _keep(self, fd: int, data: bytes) -> int:
         if fd == list(self._files)[1]:
             self._is_mid_line = not data.endswith(b"\n")

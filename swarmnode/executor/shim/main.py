@@ -246,6 +246,7 @@ class Shim:
         self._process.hear_rest()
         try:
             self._logs.hear_rest()
+            self._logs.settle()
         except OSError:
             self._ending.explain("lost")
         if self._logs.is_over:
