@@ -180,6 +180,10 @@ class TreeRefusedError(OutputUnsafeError):
     """A folder cannot be one object, or bytes are not a folder we would make; nothing was left."""
 
 
+class FolderNewerError(OutputUnsafeError):
+    """A folder is in a format that this version does not know: another machine, or upgrade."""
+
+
 class TreeChangedError(OutputUnsafeError):
     """Files changed while they were read: read them again when their program has rested."""
 

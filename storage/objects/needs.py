@@ -68,8 +68,6 @@ class Needs:
     async def free(self, among: Iterable[Address]) -> list[Forgotten]:
         """Give up those that nothing needs; on a full disk the next start does it."""
         gone, limiter = list[Forgotten](), trio.CapacityLimiter(DROPS_AT_ONCE)
-        unneeded = self.unneeded(dict.fromkeys(among))
-        self._going.update(unneeded)
 
         async def forget(address: Address) -> None:
             async with limiter:
@@ -77,13 +75,27 @@ class Needs:
                     if (forgotten := await self._forget(address)) is not None:
                         gone.append(forgotten)
 
-        try:
+        with self._those_that_go(among) as unneeded:
             async with trio.open_nursery() as nursery:
                 for address in unneeded:
                     nursery.start_soon(forget, address)
+        return gone
+
+    async def leave(self, among: Iterable[Address]) -> None:
+        """Off the keyring with those that nothing here needs: their leases stay. StoreFullError."""
+        with self._those_that_go(among) as unneeded:
+            for address in unneeded:
+                await self._keyring.remove(address)
+
+    @contextmanager
+    def _those_that_go(self, among: Iterable[Address]) -> Iterator[list[Address]]:
+        """Meanwhile nobody may count on them any more."""
+        unneeded = self.unneeded(dict.fromkeys(among))
+        self._going.update(unneeded)
+        try:
+            yield unneeded
         finally:
             self._going.difference_update(unneeded)
-        return gone
 
 
 class _Held:

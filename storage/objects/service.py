@@ -248,8 +248,7 @@ class ObjectService:
         """See storage.facade.Objects.leave. Packs that only this one needed are left, too."""
         row = self._keyring.get(address)
         if await self._keyring.remove(address):
-            for pack in self._needs.unneeded(() if row is None else row.needs):
-                await self._keyring.remove(pack)
+            await self._needs.leave(() if row is None else row.needs)
             self._keyring.tell_changed()
 
     async def forget(self, address: Address) -> Forgotten | None:

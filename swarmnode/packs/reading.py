@@ -21,6 +21,7 @@ from swarmnode.tree.folder import (
     Pack,
     folder_bytes,
     read_folder,
+    refuse_newer,
     tree_index_in,
 )
 from swarmnode.tree.format import shown
@@ -36,8 +37,8 @@ SEGMENTS_HELD: Final = 4
 async def read(
     objects: Objects, cap: ReadCap, *, start: int = 0, length: int | None = None
 ) -> AsyncIterator[bytes]:
-    """The bytes from `start` on, at most `length`, in order. Raises as Objects.get, and
-    TreeRefusedError for an index or pack that is not what it should be."""
+    """The bytes from `start` on, at most `length`, in order. Raises as Objects.get,
+    TreeRefusedError for an index or pack that is not what it should be, and FolderNewerError."""
     is_all = start == 0 and length is None
     if is_all or await _all_of(objects.get(cap, length=len(FOLDER_MAGIC))) == FOLDER_MAGIC:
         end = None if length is None else start + length
@@ -85,6 +86,7 @@ async def _meant(objects: Objects, cap: ReadCap) -> AsyncIterator[bytes]:
         while len(held) < len(FOLDER_MAGIC) and (piece := await anext(stream, None)) is not None:
             held += piece
         if not held.startswith(FOLDER_MAGIC):
+            refuse_newer(held)
             if held:
                 yield held
             async for piece in stream:

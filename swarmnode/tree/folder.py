@@ -21,7 +21,7 @@ from p2p.wire.codec import Record, decode_as, encode
 from storage.facade import ReadCap
 from storage.ids import KEY_BYTES, Address, ObjectKey
 from storage.manifests.capability import ADDRESS_BYTES
-from swarmnode.errors import TreeRefusedError
+from swarmnode.errors import FolderNewerError, TreeRefusedError
 from swarmnode.limits import TREE_ENTRIES_MAX, TREE_INDEX_BYTES_MAX
 from swarmnode.tree.format import (
     HEAD_BYTES_MAX,
@@ -34,6 +34,8 @@ from swarmnode.tree.format import (
 from swarmnode.tree.limits import FOLDER_PACKS_MAX, FOLDER_REPEATED_BYTES_MAX
 
 FOLDER_MAGIC: Final = b"swarm folder 1\n"
+_FAMILY: Final = b"swarm folder "
+"""How the magic of every version begins."""
 HASH_BYTES: Final = 32
 _PACK_BYTES: Final = ADDRESS_BYTES + KEY_BYTES + 8
 CONTENT_KEY_BYTES: Final = 16
@@ -120,6 +122,16 @@ class FolderHead(Record, frozen=True):
 def full_files(entries: Sequence[TreeEntry]) -> tuple[TreeEntry, ...]:
     """The files that have bytes."""
     return tuple(entry for entry in entries if entry.kind is EntryKind.FILE and entry.size)
+
+
+def refuse_newer(data: bytes) -> None:
+    """Raises FolderNewerError where bytes begin as an index of a version that is not known here."""
+    version, ends, _ = data[len(_FAMILY) :].partition(b"\n")
+    if data.startswith(_FAMILY) and ends and version.isdigit():
+        raise FolderNewerError(
+            f"it is a folder in format {version.decode()}, which a newer version of swarm wrote: "
+            "this machine reads format 1; upgrade it"
+        )
 
 
 def digest_of(names: bytes) -> bytes:

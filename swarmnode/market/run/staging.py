@@ -20,6 +20,7 @@ from swarmnode.errors import (
     DataFailedError,
     EnvironmentDamagedError,
     ExecutorUnavailableError,
+    FolderNewerError,
     OutputUnsafeError,
 )
 from swarmnode.executor.port import DataMount, DataWay, Executor, JobId
@@ -84,6 +85,8 @@ async def stage(
             await _fetch(UNREADABLE, f"step {record.restore.step}", restore)
     except EnvironmentDamagedError as exc:
         raise over("failed", "environment", str(exc)) from exc
+    except FolderNewerError as exc:  # a machine of a newer version can
+        raise over("unfit", "inputs", f"an input cannot be read here: {exc}") from exc
     except (CapabilityError, OutputUnsafeError) as exc:
         raise over("failed", "inputs", str(exc)) from exc
     except ExecutorUnavailableError as exc:

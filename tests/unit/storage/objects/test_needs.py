@@ -159,6 +159,27 @@ async def test_nobody_counts_on_a_pack_that_goes_already() -> None:
 
 
 @simulated
+async def test_nobody_counts_on_a_pack_that_is_being_left() -> None:
+    async with storage_lab(3) as lab:
+        service, taken = lab["p0"], set[Address]()
+        packs = [await put_pack(service, seed) for seed in range(3)]
+        folder = await put_folder(service, *packs)
+
+        async def count_on_them() -> None:
+            with service.objects.holding() as held:
+                while folder.cap.address in kept(service):  # noqa: ASYNC110 - it stands there
+                    await trio.sleep(1e-5)
+                while here := [pack for pack in packs if pack in kept(service)]:
+                    taken.update(pack for pack in here if held.take(pack))
+                    await trio.sleep(1e-5)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(count_on_them)
+            await service.objects.leave(folder.cap.address)
+        assert not taken
+
+
+@simulated
 async def test_a_folder_stands_as_badly_as_the_weakest_of_its_packs() -> None:
     async with storage_lab(3) as lab:
         service = lab["p0"]

@@ -15,6 +15,7 @@ from p2p.ids import PeerId
 from storage.facade import Mark, ObjectEntry, ObjectKind, PutReceipt, ReadCap
 from storage.ids import Address
 from swarmnode.errors import (
+    FolderNewerError,
     FolderStaleError,
     PersonLockedError,
     TreeChangedError,
@@ -351,6 +352,16 @@ async def test_bytes_behind_an_index_are_refused_and_so_is_one_that_is_cut(folde
         cap = (await desk.objects.put(cut(other))).cap
         with pytest.raises(TreeRefusedError):
             await desk.bytes_of(cap)
+
+
+async def test_a_folder_of_a_newer_version_is_not_taken_for_a_file() -> None:
+    desk = Desk()
+    newer = (await desk.objects.put(cut(b"swarm folder 12\n" + bytes(1000)))).cap
+    with pytest.raises(FolderNewerError, match="format 12, which a newer version"):
+        await desk.bytes_of(newer)
+    for text in (b"swarm folder 1 of 2", b"swarm folder \n", b"swarm folder "):
+        cap = (await desk.objects.put(cut(text))).cap
+        assert await desk.bytes_of(cap) == text
 
 
 async def test_a_tree_begins_as_before_whoever_reads_it(folder: Path) -> None:
