@@ -4,33 +4,35 @@ The last word is `.swarmignore`'s; before it git's, or where there is no git `US
 """
 
 from collections.abc import Iterable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
-from pathspec import GitIgnoreSpec
 
 from swarmnode.errors import ProjectError
 from swarmnode.tree.names import Parts
 
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
+
 IGNORE_FILE: Final = ".swarmignore"
 NEVER: Final = frozenset({b".git", b".hg", b".svn", b".jj", b".swarm"})
 """The history of the project, and what we keep of it: of any size, and no part of a run."""
-USUAL: Final = (
-    "__pycache__/",
-    "*.py[cod]",
-    ".venv",
-    "venv",
-    "node_modules",
-    ".tox/",
-    ".nox/",
-    ".cache/",
-    ".mypy_cache/",
-    ".pytest_cache/",
-    ".ruff_cache/",
-    ".ipynb_checkpoints/",
-    ".DS_Store",
+USUAL: Final = frozenset((b".venv", b"venv", b"node_modules", b".DS_Store"))
+"""What programs leave behind, for folders that no git describes: whatever it is ..."""
+USUAL_FOLDERS: Final = USUAL | frozenset(
+    (
+        b"__pycache__",
+        b".tox",
+        b".nox",
+        b".cache",
+        b".mypy_cache",
+        b".pytest_cache",
+        b".ruff_cache",
+        b".ipynb_checkpoints",
+    )
 )
-"""What programs leave behind, for folders that no git describes."""
+"""... and only as a folder."""
+USUAL_ENDS: Final = (b".pyc", b".pyo", b".pyd")
 
 
 class Listing(msgspec.Struct, frozen=True):
@@ -58,7 +60,7 @@ class Rules:
         self._own = _spec_of(lines) if lines else None
         self._brings_back = any(line.startswith("!") for line in lines)
         """Something that git ignores may be wanted, in any folder."""
-        self._usual = GitIgnoreSpec.from_lines(() if takes_all else USUAL)
+        self._takes_usual = takes_all
         self._listing = listing
         self._above = frozenset(
             parts[:depth]
@@ -84,7 +86,7 @@ class Rules:
     def _is_plain(self, parts: Parts) -> bool:
         """Neither ignored by git nor left behind by a program."""
         is_new = self._listing is None or _is_new(self._listing, parts)
-        return is_new and not _is_named(self._usual, parts, is_folder=True)
+        return is_new and (self._takes_usual or not _is_usual(parts, is_folder=True))
 
     def takes(self, parts: Parts) -> bool:
         """Whether a file or link goes along; of a folder that is entered."""
@@ -95,7 +97,7 @@ class Rules:
             return own
         if self._listing is not None:
             return parts in self._listing.names
-        return not _is_named(self._usual, parts, is_folder=False)
+        return self._takes_usual or not _is_usual(parts, is_folder=False)
 
     def _own_word(self, parts: Parts, *, is_folder: bool) -> bool | None:
         """What `.swarmignore` says of it; None: nothing."""
@@ -112,7 +114,9 @@ def _is_new(listing: Listing, parts: Parts) -> bool:
     )
 
 
-def _spec_of(lines: Iterable[str]) -> GitIgnoreSpec:
+def _spec_of(lines: Iterable[str]) -> "GitIgnoreSpec":
+    from pathspec import GitIgnoreSpec  # here: few folders have such a file, and it loads slowly
+
     for number, line in enumerate(lines, 1):
         try:
             GitIgnoreSpec.from_lines([line])
@@ -121,8 +125,14 @@ def _spec_of(lines: Iterable[str]) -> GitIgnoreSpec:
     return GitIgnoreSpec.from_lines(lines)
 
 
-def _is_named(spec: GitIgnoreSpec, parts: Parts, *, is_folder: bool) -> bool:
-    return bool(spec.check_file(_text(parts, is_folder=is_folder)).include)
+def _is_usual(parts: Parts, *, is_folder: bool) -> bool:
+    """Whether it, or a folder that it lies in, is named as what programs leave behind.
+
+    Asked of every file: these few names are compared as they are, and not as patterns.
+    """
+    around = parts if is_folder else parts[:-1]
+    is_named = not USUAL_FOLDERS.isdisjoint(around) or parts[-1] in USUAL
+    return is_named or any(part.endswith(USUAL_ENDS) for part in parts)
 
 
 def _text(parts: Parts, *, is_folder: bool) -> str:

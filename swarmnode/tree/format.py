@@ -103,14 +103,14 @@ class TreeIndex(msgspec.Struct, frozen=True):
 def write_index(entries: Sequence[TreeEntry]) -> bytes:
     """Everything that comes before the contents. Raises TreeRefusedError."""
     check(entries)
-    pages = b"".join(_framed(encode(page)) for page in _pages(entries))
+    cut = list(_pages(entries))
+    pages = b"".join(_framed(encode(page)) for page in cut)
     if len(pages) > TREE_INDEX_BYTES_MAX:
         raise TreeRefusedError(
             f"the names take {len(pages)} bytes, limit {TREE_INDEX_BYTES_MAX}: split the folder"
         )
-    count = sum(1 for _ in _pages(entries))
     content = sum(entry.size for entry in entries)
-    head = TreeHead(len(entries), count, len(pages), content)
+    head = TreeHead(len(entries), len(cut), len(pages), content)
     return MAGIC + _framed(encode(head)) + pages
 
 

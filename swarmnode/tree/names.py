@@ -15,6 +15,7 @@ from swarmnode.limits import FILE_NAME_BYTES_MAX, NAME_PART_BYTES_MAX, PATH_PART
 Parts = tuple[bytes, ...]
 """A relative name, split: `()` is the folder itself."""
 
+_NO_NAMES: Final = frozenset((b"", b".", b".."))
 _ESCAPE: Final = re.compile(r"\\(?:\\|x([0-9a-fA-F]{2})|)")
 _STRAY: Final = re.compile("[\udc80-\udcff]")
 
@@ -69,13 +70,14 @@ def check_parts(parts: Parts) -> None:
         raise NameRefusedError(f"{_shown(parts)} lies more than {PATH_PARTS_MAX} folders deep")
     if sum(map(len, parts)) + len(parts) > FILE_NAME_BYTES_MAX:
         raise NameRefusedError(f"{_shown(parts)} is longer than {FILE_NAME_BYTES_MAX} bytes")
-    for part in parts:
-        if part in (b"", b".", b"..") or b"/" in part or b"\0" in part:
-            raise NameRefusedError(f"{_shown(parts)} is not a name inside the folder")
-        if len(part) > NAME_PART_BYTES_MAX:
-            raise NameRefusedError(
-                f"{_shown(parts)} has a part of more than {NAME_PART_BYTES_MAX} bytes"
-            )
+    path = b"/".join(parts)
+    is_cut = not parts or path.count(b"/") == len(parts) - 1
+    if not is_cut or b"\0" in path or not _NO_NAMES.isdisjoint(parts):
+        raise NameRefusedError(f"{_shown(parts)} is not a name inside the folder")
+    if max(map(len, parts), default=0) > NAME_PART_BYTES_MAX:
+        raise NameRefusedError(
+            f"{_shown(parts)} has a part of more than {NAME_PART_BYTES_MAX} bytes"
+        )
 
 
 def parts_in(text: str) -> Parts:

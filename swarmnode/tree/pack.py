@@ -88,15 +88,16 @@ def _gather(
     files: Sequence[Found], opened: Callable[[Found], int], *, may_grow: bool = False
 ) -> Iterator[bytes]:
     """All contents, in pieces of about 256 KiB however small the files are."""
-    held = bytearray()
+    held, length = list[bytes](), 0
     for file in files:
         for piece in _contents(file, opened(file), may_grow=may_grow):
-            held += piece
-            if len(held) >= FILE_CHUNK_BYTES:
-                yield bytes(held)
-                held = bytearray()
+            held.append(piece)
+            length += len(piece)
+            if length >= FILE_CHUNK_BYTES:
+                yield b"".join(held)
+                held, length = [], 0
     if held:
-        yield bytes(held)
+        yield b"".join(held)
 
 
 def _contents(file: Found, fd: int, *, may_grow: bool) -> Iterator[bytes]:
