@@ -101,6 +101,7 @@ class ObjectService:
         stands_for: StandsFor | None = None,
     ) -> PutReceipt:
         """See storage.facade.Objects.put."""
+        await trio.lowlevel.checkpoint_if_cancelled()  # who ends together with us, ends as that
         nursery = self._running()
         writer = self._writer(durability, storage_class, mark, trust)
         book = self._keyring if trust is None else self._entrusted

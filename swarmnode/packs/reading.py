@@ -1,19 +1,18 @@
 """Any object as whoever put it meant it: of a folder's index comes the tree that it stands for."""
 
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Final
 
 import msgspec
 import trio
-from blake3 import blake3
 
 from storage.facade import Objects, ReadCap
 from storage.limits import SEGMENT_BYTES
 from swarmnode.errors import TreeRefusedError
 from swarmnode.limits import FILE_CHUNK_BYTES
-from swarmnode.packs.veil import veil
+from swarmnode.packs.streams import closing, gathered
+from swarmnode.packs.veil import Passing, Veiled
 from swarmnode.tree.folder import (
     FOLDER_MAGIC,
     FileContent,
@@ -45,31 +44,21 @@ async def read(
         pieces = _between(_meant(objects, cap), start, end)
     else:
         pieces = objects.get(cap, start=start, length=length)
-    async with _closing(pieces):
+    async with closing(pieces):
         async for piece in pieces:
             yield piece
 
 
 async def _all_of(pieces: AsyncIterator[bytes]) -> bytes:
-    async with _closing(pieces):
+    async with closing(pieces):
         return b"".join([piece async for piece in pieces])
-
-
-@asynccontextmanager
-async def _closing(pieces: AsyncIterator[bytes]) -> AsyncGenerator[None, None]:
-    """Whoever reads no further has it ended now, and not by whoever collects garbage."""
-    try:
-        yield
-    finally:
-        if isinstance(pieces, AsyncGenerator):
-            await pieces.aclose()
 
 
 async def _between(
     pieces: AsyncIterator[bytes], start: int, end: int | None
 ) -> AsyncIterator[bytes]:
     at = 0
-    async with _closing(pieces):
+    async with closing(pieces):
         async for piece in pieces:
             first, last = max(start - at, 0), len(piece) if end is None else max(end - at, 0)
             if piece[first:last]:
@@ -81,7 +70,7 @@ async def _between(
 
 async def _meant(objects: Objects, cap: ReadCap) -> AsyncIterator[bytes]:
     stream = objects.get(cap)
-    async with _closing(stream):
+    async with closing(stream):
         held = b""
         while len(held) < len(FOLDER_MAGIC) and (piece := await anext(stream, None)) is not None:
             held += piece
@@ -95,8 +84,8 @@ async def _meant(objects: Objects, cap: ReadCap) -> AsyncIterator[bytes]:
         data = await _index_bytes(held, stream)
     index = await trio.to_thread.run_sync(read_folder, data)
     yield tree_index_in(data)
-    contents = _gathered(_contents(objects, index))
-    async with _closing(contents):
+    contents = gathered(_contents(objects, index), FILE_CHUNK_BYTES)
+    async with closing(contents):
         async for piece in contents:
             yield piece
 
@@ -104,7 +93,7 @@ async def _meant(objects: Objects, cap: ReadCap) -> AsyncIterator[bytes]:
 async def index_in(objects: Objects, cap: ReadCap) -> FolderIndex:
     """The index of a folder, whose object that is. Raises as `read`."""
     stream = objects.get(cap)
-    async with _closing(stream):
+    async with closing(stream):
         data = await _index_bytes(b"", stream)
     return await trio.to_thread.run_sync(read_folder, data)
 
@@ -155,7 +144,7 @@ async def _contents(objects: Objects, index: FolderIndex) -> AsyncIterator[bytes
         else:
             pieces = segments.read(run)
         checked = _checked(run.files, pieces)
-        async with _closing(checked):
+        async with closing(checked):
             async for piece in checked:
                 yield piece
 
@@ -164,47 +153,16 @@ async def _checked(
     files: Sequence[FileContent], pieces: AsyncIterator[bytes]
 ) -> AsyncIterator[bytes]:
     """What they are without their veils, up to the first file that is not what its hash says."""
-    check = _Check(files)
-    async with _closing(pieces):
+    passing = Passing(
+        (Veiled(file.size, file.hash, file.place.key) for file in files),
+        lambda number: _refused(files[number], "is not what the folder's index says"),
+        puts_on=False,
+    )
+    async with closing(pieces):
         async for piece in pieces:
-            yield await trio.to_thread.run_sync(check.feed, piece)
-    check.end()
-
-
-class _Check:
-    """Takes the veils off contents, and compares them with the hashes of their files."""
-
-    def __init__(self, files: Sequence[FileContent]) -> None:
-        self._files = iter(files)
-        self._file: FileContent | None = None
-        self._left = 0
-        self._hashed = blake3()
-        self._begin()
-
-    def feed(self, piece: bytes) -> bytes:
-        """The next bytes. Raises TreeRefusedError at the end of the first that differs."""
-        view, plain = memoryview(piece), list[bytes]()
-        while view and self._file is not None:
-            part = self._veil.update(view[: self._left])
-            self._hashed.update(part)
-            plain.append(part)
-            self._left, view = self._left - len(part), view[len(part) :]
-            if not self._left:
-                if self._hashed.digest() != self._file.hash:
-                    raise _refused(self._file, "is not what the folder's index says")
-                self._begin()
-        return b"".join(plain)
-
-    def end(self) -> None:
-        """No more comes. Raises TreeRefusedError."""
-        if self._file is not None:
-            raise _refused(self._file, "is not whole in its pack")
-
-    def _begin(self) -> None:
-        self._file = next(self._files, None)
-        if self._file is not None:
-            self._left, self._hashed = self._file.size, blake3()
-            self._veil = veil(self._file.place.key)
+            yield await trio.to_thread.run_sync(passing.feed, piece)
+    if not passing.is_over:
+        raise _refused(files[passing.number], "is not whole in its pack")
 
 
 def _refused(file: FileContent, words: str) -> TreeRefusedError:
@@ -255,19 +213,3 @@ def _pieces_of(run: _Run) -> list[tuple[int, int, int]]:
         (at, max(run.start, at * SEGMENT_BYTES), min(run.end, (at + 1) * SEGMENT_BYTES))
         for at in numbers
     ]
-
-
-async def _gathered(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The same in pieces of some size: each costs whoever unpacks it a step."""
-    held = bytearray()
-    async with _closing(pieces):
-        async for piece in pieces:
-            if not held and len(piece) >= FILE_CHUNK_BYTES:
-                yield piece
-                continue
-            held += piece
-            if len(held) >= FILE_CHUNK_BYTES:
-                yield bytes(held)
-                held = bytearray()
-    if held:
-        yield bytes(held)

@@ -8,12 +8,16 @@ decrypted is compared with its hash; nothing else vouches for it. AES-128 in cou
 """
 
 import os
+from collections.abc import Callable, Iterable
 from typing import Final
 
+import msgspec
+from blake3 import blake3
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 
+from swarmnode.errors import OutputUnsafeError
 from swarmnode.tree.folder import CONTENT_KEY_BYTES
 
 _BLOCK_BYTES: Final = 16
@@ -39,3 +43,65 @@ def veil_from(key: bytes, start: int) -> CipherContext:
     context = Cipher(AES(key), counter).encryptor()
     context.update(bytes(skipped))
     return context
+
+
+class Veiled(msgspec.Struct, frozen=True, gc=False):
+    """One content."""
+
+    size: int
+    hash: bytes
+    """BLAKE3 of it without its veil."""
+    key: bytes
+    """Empty: it goes without."""
+
+
+class Passing:
+    """Contents one after another: compared with their hashes, their veils put on or taken off."""
+
+    def __init__(
+        self,
+        contents: Iterable[Veiled],
+        differs: Callable[[int], OutputUnsafeError],
+        *,
+        puts_on: bool,
+    ) -> None:
+        """`differs`: what is raised when the content of that number is not what its hash says."""
+        self._contents, self._differs, self._puts_on = iter(contents), differs, puts_on
+        self._number = -1
+        """Of the one that goes by."""
+        self._now: Veiled | None = None
+        """None: all have gone by."""
+        self._left = 0
+        """Bytes of it that are still to come."""
+        self._begin()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all have gone by."""
+        return self._now is None
+
+    @property
+    def number(self) -> int:
+        """Of the content that goes by now."""
+        return self._number
+
+    def feed(self, piece: bytes) -> bytes:
+        """The next bytes; none of what follows the last. Raises what `differs` gives."""
+        view, passed = memoryview(piece), list[bytes | memoryview]()
+        while view and self._now is not None:
+            part, view = view[: self._left], view[self._left :]
+            other = part if self._veil is None else self._veil.update(part)
+            self._hashed.update(part if self._puts_on else other)
+            passed.append(other)
+            self._left -= len(part)
+            if not self._left:
+                if self._hashed.digest() != self._now.hash:
+                    raise self._differs(self._number)
+                self._begin()
+        return b"".join(passed)
+
+    def _begin(self) -> None:
+        self._now, self._number = next(self._contents, None), self._number + 1
+        if self._now is not None:
+            self._left, self._hashed = self._now.size, blake3()
+            self._veil = veil(self._now.key) if self._now.key else None

@@ -7,11 +7,11 @@ contents arrive, for an older folder may have gone meanwhile.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from itertools import islice
 from typing import Final
 
 import msgspec
 import trio
-from blake3 import blake3
 
 from storage.errors import ManifestError, ObjectUnknownError
 from storage.facade import (
@@ -26,15 +26,19 @@ from storage.facade import (
 from swarmnode.errors import FolderStaleError, TreeChangedError
 from swarmnode.packs.arriving import Arriving
 from swarmnode.packs.bases import Bases, OpenCap
-from swarmnode.packs.veil import new_keys, veil
+from swarmnode.packs.streams import closing, gathered
+from swarmnode.packs.veil import Passing, Veiled, new_keys
 from swarmnode.tree.folder import FolderNames, Pack, digest_of, read_names, write_folder
-from swarmnode.tree.format import shown, write_index
+from swarmnode.tree.format import TreeEntry, shown, write_index
 from swarmnode.tree.layout import Known, Layout, Lying, cut, index_of, laid_out
 
 FOLDER_INLINE_BYTES_MAX: Final = 256 * 1024
 """Contents of a folder that stays one object, a tree: to put a second one costs more than this."""
 
 _CHECKED_AT_ONCE: Final = 8
+
+AT_ONCE_BYTES: Final = 1024 * 1024
+"""So much goes to a thread in one step: of small files a hundred, in some milliseconds."""
 
 
 class FolderPut(msgspec.Struct, frozen=True):
@@ -191,18 +195,28 @@ class _Contents:
 
     async def next(self, keys: Sequence[bytes]) -> AsyncIterator[bytes]:
         """Those of the next files, each under its key, or as it is. Raises TreeChangedError."""
-        for key in keys:
-            entry, wanted = next(self._files)
-            hashed, veiled = blake3(), veil(key) if key else None
-            async for piece in self._arriving.pieces(entry.size):
-                hashed.update(piece)
-                yield piece if veiled is None else veiled.update(piece)
-            if hashed.digest() != wanted:
-                raise TreeChangedError(f"{shown(entry.parts)} changed while it was read")
+        files = list(islice(self._files, len(keys)))
+        passing = Passing(
+            (
+                Veiled(file.size, content, key)
+                for (file, content), key in zip(files, keys, strict=True)
+            ),
+            lambda number: _changed(files[number][0]),
+            puts_on=True,
+        )
+        size = sum(file.size for file, _ in files)
+        pieces = gathered(self._arriving.pieces(size), AT_ONCE_BYTES)
+        async with closing(pieces):
+            async for piece in pieces:
+                yield await trio.to_thread.run_sync(passing.feed, piece)
 
     async def end(self) -> None:
         """Nothing follows. Raises TreeRefusedError."""
         await self._arriving.end()
+
+
+def _changed(file: TreeEntry) -> TreeChangedError:
+    return TreeChangedError(f"{shown(file.parts)} changed while it was read")
 
 
 async def _one(data: bytes) -> AsyncIterator[bytes]:
