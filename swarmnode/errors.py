@@ -180,7 +180,7 @@ class TreeRefusedError(OutputUnsafeError):
     """A folder cannot be one object, or bytes are not a folder we would make; nothing was left."""
 
 
-class FolderNewerError(OutputUnsafeError):
+class FolderNewerError(TreeRefusedError):
     """A folder is in a format that this version does not know: another machine, or upgrade."""
 
 

@@ -23,7 +23,7 @@ from swarmnode.errors import TreeRefusedError
 from swarmnode.fuse.inodes import ContentPlace
 from swarmnode.fuse.serve import Pieces
 from swarmnode.packs.veil import veil_from
-from swarmnode.tree.folder import FOLDER_MAGIC, folder_bytes
+from swarmnode.tree.folder import FOLDER_MAGIC, folder_bytes, refuse_newer
 
 _KEPT_MAX: Final = 256
 """Objects whose readers are remembered; the least recently used is forgotten."""
@@ -124,4 +124,5 @@ async def _index_bytes(begin: bytes) -> int:
 
 
 async def _index_place(begin: bytes) -> IndexPlace | None:
+    refuse_newer(begin)
     return index_place(begin)

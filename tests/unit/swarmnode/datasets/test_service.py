@@ -194,6 +194,20 @@ async def test_wrong_bytes_are_never_given(objects: Counted) -> None:
     assert said == ["cannot be read: the bytes are not the ones asked for"]
 
 
+async def test_a_folder_of_a_newer_version_is_said_to_be_one_and_no_file(
+    objects: Counted,
+) -> None:
+    cap = (await objects.put(once(b"swarm folder 2\n" + bytes(5000)))).cap
+    said: list[str] = []
+    async with contents_of(objects, None) as contents:
+        with pytest.raises(ContentFailedError):
+            await contents.laid(cap, said.append)
+    assert said == [
+        "cannot be read: it is a folder in format 2, which a newer version of swarm wrote: "
+        "this machine reads format 1; upgrade it"
+    ]
+
+
 async def test_a_folder_is_laid_out_with_its_names_and_every_byte_in_its_place(
     objects: Counted, tmp_path: Path
 ) -> None:
