@@ -71,9 +71,21 @@ def allows(words: Iterable[str], host: str, port: int) -> bool:
     )
 
 
-def beyond(allowed: Sequence[str], asked: Iterable[str]) -> tuple[str, ...]:
-    """Of what is asked, what is not allowed."""
-    return tuple(text for text in asked if not _covers(allowed, text))
+def beyond(allowed: Sequence[str], asked: Sequence[str]) -> tuple[str, ...]:
+    """Of what is asked, what is not allowed.
+
+    Both may come from peers: what is no word is not allowed, and allows nothing.
+    """
+    known = [text for text in allowed if is_word(text)] if asked else []
+    return tuple(text for text in asked if not (is_word(text) and _covers(known, text)))
+
+
+def is_word(text: str) -> bool:
+    """Whether it is one as `word` gives it."""
+    try:
+        return word(text) == text
+    except ValueError:
+        return False
 
 
 def named(words: Sequence[str]) -> str:

@@ -9,7 +9,13 @@ import msgspec
 from p2p.effects import Rng, Send, WakeAt
 from p2p.ids import PeerId
 from swarmnode import reach
-from swarmnode.limits import HOLDS_MAX, PEERS_METERED_MAX, REASON_CHARS_MAX, WAITING_MAX
+from swarmnode.limits import (
+    HOLDS_MAX,
+    NET_WORDS_MAX,
+    PEERS_METERED_MAX,
+    REASON_CHARS_MAX,
+    WAITING_MAX,
+)
 from swarmnode.market.messages import Bid, BidKind, CallForBids
 from swarmnode.market.seller.config import SellerConfig
 from swarmnode.market.seller.environments import bytes_to_bring, lacking_environment
@@ -192,6 +198,8 @@ class Offers:
         if asked and self.fitness.net_trouble:
             return "network", f"no task has a network here: {self.fitness.net_trouble}"
         allowed = config.net if heard.is_ours else config.net_others
+        if len(asked) > NET_WORDS_MAX:
+            return "network", f"{len(asked)} hosts asked, limit {NET_WORDS_MAX}"
         if not (missing := reach.beyond(allowed, asked)):
             return None
         whose, key = ("its own lab", "net") if heard.is_ours else ("other labs", "net_others")

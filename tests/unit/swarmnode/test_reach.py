@@ -56,6 +56,8 @@ def test_none_is_nothing_and_contradicts_all_else() -> None:
         (("pypi",), ("pypi.org:22", "hf", "internet"), ("pypi.org:22", "hf", "internet")),
         (("pypi.org", "files.pythonhosted.org"), ("pypi",), ()),
         (("*.example.org",), ("a.example.org", "*.b.example.org"), ()),
+        (("pypi", "internet"), ("a:b", " pypi"), ("a:b", " pypi")),  # as peers may say
+        (("a:b", "[::1]:443", "pypi"), ("pypi", "[::1]:443", "x.org"), ("[::1]:443", "x.org")),
         (("*.example.org",), ("example.org", "badexample.org"), ("example.org", "badexample.org")),
         (("a.example.org",), ("*.example.org",), ("*.example.org",)),
         (("internet",), ("internet", "hf", "a.org:22", "8.8.8.8"), ()),

@@ -198,6 +198,9 @@ def test_a_bid_tells_what_it_would_waste() -> None:
         (SellerConfig(net=("internet",)), OTHER_LAB, ("pypi",), "[compute] net_others"),
         (SellerConfig(net_others=("internet",)), OTHER_LAB, ("internet",), ""),
         (SellerConfig(net=("internet",)), LAB, (), ""),
+        (SellerConfig(), OTHER_LAB, ("a:b",), "a:b asked"),  # no word of anybody's
+        (SellerConfig(), LAB, ("[::1]:443",), "[::1]:443 asked"),
+        (SellerConfig(net=("internet",)), LAB, ("pypi",) * 100_000, "limit 32"),
     ],
 )
 def test_what_a_task_may_reach_is_its_owners_to_say(
