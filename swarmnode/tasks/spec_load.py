@@ -15,6 +15,7 @@ from swarmnode.tasks.spec_read import Reader, read_task
 
 _ENDLESS_KEY: Final = re.compile(r"^(?:[^.=\[#\n]+\.){32}", re.MULTILINE)
 """A dotted key takes the parser the square of its parts: 30,000 of them ten seconds."""
+_IN_ANY_ORDER: Final = frozenset(("variables", "inputs", "data", "secrets", "secret_to", "enforce"))
 
 
 def spec_from_toml(text: str) -> TaskSpec:
@@ -59,16 +60,22 @@ def spec_from_dict(given: Mapping[str, object]) -> TaskSpec:
 
 
 def is_sound(spec: TaskSpec) -> bool:
-    """Whether a spec from the wire is one that the local API would have taken.
+    """Whether a spec from the wire is just what the local API would have made of it.
 
-    What is in it twice (a variable, an input, a limit) is read once: checked like that it would be
-    kept longer than it may be, and could not be read back.
+    In any order where that means nothing. What is written in another way, or is in it twice (a
+    variable, an input, a limit), would be used as it is though only what was read of it had been
+    checked: an environment of others in place of the one that `built` names.
     """
     try:
         read = spec_from_dict(spec_as_dict(spec))
     except SpecError:
         return False
-    return len(encode(read)) == len(encode(spec))
+    return all(
+        sorted(getattr(read, name)) == sorted(getattr(spec, name))
+        if name in _IN_ANY_ORDER
+        else getattr(read, name) == getattr(spec, name)
+        for name in TaskSpec.__struct_fields__
+    )
 
 
 def spec_as_dict(spec: TaskSpec) -> dict[str, object]:

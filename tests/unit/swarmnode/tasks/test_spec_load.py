@@ -1,4 +1,5 @@
 import pytest
+from msgspec.structs import replace
 
 from p2p.ids import PeerId
 from storage.facade import ReadCap
@@ -170,6 +171,20 @@ def test_what_a_task_reaches_is_a_list_of_words_or_what_the_flag_takes() -> None
     assert not is_sound(TaskSpec(("x",), net=("10.0.0.1",)))
     with pytest.raises(SpecError, match=r"net: 'http://a.org' is none of none, pypi"):
         spec_from_dict({"run": ["x"], "net": ["http://a.org"]})
+
+
+def test_a_spec_of_the_wire_is_taken_as_it_is_read_and_in_no_other_way() -> None:
+    cap = text_of_cap(ReadCap(Address(bytes(32)), ObjectKey(bytes(32))))
+    built = {"cap": cap, "digest": "00" * 32, "bytes": 1, "machine": "x86_64"}
+    spec = spec_from_dict({"run": ["x"], "built": built, "data": {"/data/a": cap}})
+    assert is_sound(spec)
+    of_others = "@" + "0" * (len(spec.env) - 1)
+    assert not is_sound(replace(spec, env=of_others))
+    assert not is_sound(replace(spec, env=spec.env[:-1], data=(("/data//a", cap),)))
+    named = spec_from_dict({"run": ["x"], "secrets": ["hf=TOKEN"]})
+    assert is_sound(named)
+    assert not is_sound(replace(named, secrets=(("h", "f=TOKEN"),)))
+    assert not is_sound(replace(named, secrets=(("hf=TOK", "EN"),)))
 
 
 def test_sizes_cores_and_durations_are_read_as_people_write_them() -> None:
