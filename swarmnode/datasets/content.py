@@ -155,6 +155,8 @@ class ObjectContent:
 
     async def _exact(self, offset: int, size: int) -> bytes:
         await trio.lowlevel.checkpoint_if_cancelled()  # a node that stops has no source any more
+        if offset >= self.size:
+            raise ManifestError(f"nothing is there from {offset} on")
         pieces = self._parts.source.get(self._cap, start=offset, length=size)
         data = b"".join([piece async for piece in pieces])
         if len(data) != size:

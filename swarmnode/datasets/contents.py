@@ -23,7 +23,7 @@ from swarmnode.errors import TreeRefusedError
 from swarmnode.fuse.inodes import ContentPlace
 from swarmnode.fuse.serve import Pieces
 from swarmnode.packs.veil import veil_from
-from swarmnode.tree.folder import FOLDER_MAGIC, folder_bytes, refuse_newer
+from swarmnode.tree.folder import FOLDER_MAGIC, Pack, folder_bytes, refuse_newer
 
 _KEPT_MAX: Final = 256
 """Objects whose readers are remembered; the least recently used is forgotten."""
@@ -111,9 +111,16 @@ class Contents:
         size = min(content.size, await patiently(partial(_index_bytes, begin), say))
         data = b"".join(await content.read(0, size, say))
         lay = partial(lay_packed, data)
-        laid, caps = await patiently(partial(self._parts.workers.run, lay), say)
-        packs = [await patiently(partial(self.content, cap), say) for cap in caps]
-        return Dataset(tuple(packs), laid)
+        laid, packs = await patiently(partial(self._parts.workers.run, lay), say)
+        parts = [await patiently(partial(self._pack, pack), say) for pack in packs]
+        return Dataset(tuple(parts), laid)
+
+    async def _pack(self, pack: Pack) -> ObjectContent:
+        """Who made the index says how long it is. Raises TreeRefusedError, StorageError."""
+        content = await self.content(pack.cap)
+        if content.size != pack.size:
+            raise TreeRefusedError("a pack of the folder is not as long as its index says")
+        return content
 
 
 async def _index_bytes(begin: bytes) -> int:

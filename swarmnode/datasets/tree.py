@@ -4,10 +4,9 @@ from collections.abc import Iterable
 
 import msgspec
 
-from storage.facade import ReadCap
 from swarmnode.errors import TreeRefusedError
 from swarmnode.fuse.inodes import ROOT, ContentPlace, Inode, Inodes, file_inode, folder_mode
-from swarmnode.tree.folder import FOLDER_MAGIC, FolderIndex, read_folder
+from swarmnode.tree.folder import FOLDER_MAGIC, FolderIndex, Pack, read_folder
 from swarmnode.tree.format import (
     HEAD_BYTES_MAX,
     LENGTH_BYTES,
@@ -64,12 +63,12 @@ def lay_folder(place: IndexPlace, pages: bytes, object_size: int) -> Laid:
     return laid(index, _in_order(index.entries, begin))
 
 
-def lay_packed(data: bytes) -> tuple[Laid, tuple[ReadCap, ...]]:
+def lay_packed(data: bytes) -> tuple[Laid, tuple[Pack, ...]]:
     """A folder from the whole of its index, and the packs it is in. Raises TreeRefusedError."""
     index = read_folder(data)
     tree = TreeIndex(index.names.entries)
     shown = laid(tree, _in_packs(index))
-    return shown, tuple(pack.cap for pack in index.packs)
+    return shown, index.packs
 
 
 def _in_packs(index: FolderIndex) -> Iterable[ContentPlace]:

@@ -125,6 +125,8 @@ class MemoryObjects:
         self, cap: ReadCap, *, start: int = 0, length: int | None = None
     ) -> AsyncIterator[bytes]:
         """The bytes in pieces."""
+        if start < 0 or (length is not None and length < 0):  # as the real one
+            raise ValueError(f"a range of {length} bytes from {start}")
         await trio.lowlevel.checkpoint()
         self._pool.check()
         data = self._pool.objects.get(cap.address)

@@ -23,6 +23,15 @@ from swarmnode.datasets.hot import HotChunks
 from swarmnode.datasets.limits import DATA_WAIT_S
 from swarmnode.fuse.inodes import ROOT
 from swarmnode.fuse.serve import ContentFailedError
+from swarmnode.tree.folder import (
+    CONTENT_KEY_BYTES,
+    FolderIndex,
+    FolderNames,
+    Pack,
+    PackPlace,
+    write_folder,
+)
+from swarmnode.tree.format import EntryKind, TreeEntry
 from swarmnode.tree.pack import packed
 from swarmnode.tree.scan import entries_of, scan
 from testnet.sim.memory_objects import MemoryObjects, Pool
@@ -82,6 +91,40 @@ async def read(contents: Contents, cap: ReadCap, offset: int, size: int) -> byte
     content = await contents.content(cap)
     ready = content.ready(offset, size)
     return b"".join(ready if ready else await content.read(offset, size, silent))
+
+
+async def test_a_folder_that_lies_of_its_packs_cannot_be_read_and_harms_nobody(
+    objects: Counted,
+) -> None:
+    """Its files would lie behind the end of what there is."""
+    pack = (await objects.put(once(b"short"))).cap
+    size = 1 << 20
+    entries = (
+        TreeEntry(b"", EntryKind.FOLDER, 0o755),
+        TreeEntry(b"f", EntryKind.FILE, 0o644, size),
+    )
+    place = PackPlace(0, 3 * CHUNK_BYTES, bytes(CONTENT_KEY_BYTES))
+    names = FolderNames(entries, (bytes(32),))
+    index = FolderIndex(names, (Pack(pack, 4 * CHUNK_BYTES),), (place,))
+    cap = (await objects.put(once(write_folder(index)))).cap
+    said: list[str] = []
+    async with contents_of(objects, None) as contents:
+        with pytest.raises(ContentFailedError):
+            await contents.laid(cap, said.append)
+    assert said == ["cannot be read: a pack of the folder is not as long as its index says"]
+
+
+async def test_bytes_behind_the_end_of_an_object_are_nobodys_fault_but_its_own(
+    objects: Counted,
+) -> None:
+    cap = (await objects.put(once(b"short"))).cap
+    said: list[str] = []
+    async with contents_of(objects, None) as contents:
+        content = await contents.content(cap)
+        for place in (0, CHUNK_BYTES // 2):  # the second of them wants the whole chunk
+            with pytest.raises(ContentFailedError):
+                await content.read(3 * CHUNK_BYTES + place, 4096, said.append)
+    assert len(said) == 2
 
 
 async def test_what_is_read_twice_or_by_the_next_node_is_fetched_once(
