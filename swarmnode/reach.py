@@ -76,16 +76,13 @@ def beyond(allowed: Sequence[str], asked: Sequence[str]) -> tuple[str, ...]:
 
     Both may come from peers: what is no word is not allowed, and allows nothing.
     """
-    known = [text for text in allowed if is_word(text)] if asked else []
-    return tuple(text for text in asked if not (is_word(text) and _covers(known, text)))
+    known = words_in(allowed) if asked else ()
+    return tuple(text for text in asked if not (_is_word(text) and _covers(known, text)))
 
 
-def is_word(text: str) -> bool:
-    """Whether it is one as `word` gives it."""
-    try:
-        return word(text) == text
-    except ValueError:
-        return False
+def words_in(told: Iterable[str]) -> tuple[str, ...]:
+    """What of it are words, as `word` gives them."""
+    return tuple(filter(_is_word, told))
 
 
 def named(words: Sequence[str]) -> str:
@@ -125,6 +122,13 @@ def is_name(text: str) -> bool:
 def is_literal(text: str) -> bool:
     """Whether resolvers take it for an address, also the odd forms (0x7f.1, 2130706433)."""
     return bool(_NUMBER.fullmatch(text.rsplit(".", 1)[-1])) or ":" in text
+
+
+def _is_word(text: str) -> bool:
+    try:
+        return word(text) == text
+    except ValueError:
+        return False
 
 
 def _apart(text: str) -> tuple[str, int]:

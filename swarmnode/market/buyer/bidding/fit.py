@@ -120,7 +120,7 @@ def _out_of_reach(spec: TaskSpec, advert: ResourceAdvert, *, is_ours: bool) -> s
     allowed = advert.net if is_ours else advert.net_others
     if missing := reach.beyond(allowed, spec.net):
         whose = "its own lab" if is_ours else "other labs"
-        told = f"lets tasks of {whose} reach {reach.named(allowed)}"
+        told = f"lets tasks of {whose} reach {reach.named(reach.words_in(allowed))}"
         return f"{told}, {reach.named(missing)} asked"
     return ""
 

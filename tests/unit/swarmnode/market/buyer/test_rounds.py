@@ -146,6 +146,17 @@ def test_nobody_is_asked_who_would_refuse_what_the_task_reaches(
     assert why in desk.record().why
 
 
+def test_an_advert_of_nonsense_allows_nothing_and_is_not_repeated() -> None:
+    desk = Desk()
+    lends = msgspec.structs.replace(ADVERT, net=("a:b", "\x1b[2J", "hf"), net_others=("a:b",))
+    desk.know(BOB)
+    desk.do(e.Advertised(BOB, lends))
+    desk.submit(TaskSpec(("x",), net=("pypi",)))
+    assert not desk.calls()
+    assert "\x1b" not in desk.record().why
+    assert "a:b" not in desk.record().why
+
+
 @pytest.mark.parametrize("liveness", [Liveness.SUSPECT, Liveness.DEAD, Liveness.LEFT])
 def test_only_machines_that_are_alive_are_asked(liveness: Liveness) -> None:
     desk = Desk()
