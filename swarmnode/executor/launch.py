@@ -392,6 +392,8 @@ def _shown(spec: JobSpec, folder: JobFolder, sources: Sources) -> tuple[tuple[st
 
 
 def _write_args(path: Path, options: Sequence[str]) -> None:
-    """Readable by nobody else: the task's environment is among them."""
+    """Readable by nobody else: the task's environment is among them. ValueError: see pairs.py."""
+    if odd := [option for option in options if "\0" in option]:
+        raise ValueError(f"{odd[0][:40]!r} would be more than one option of the sandbox")
     with open(path, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
         file.write(b"".join(os.fsencode(option) + b"\0" for option in options))

@@ -92,7 +92,7 @@ class JobNetwork:
         if self.traffic != self._saved:
             self._saved = self.traffic
             with contextlib.suppress(OSError):
-                names = zip(("up", "down"), map(str, self._saved), strict=True)
+                names = tuple(zip(("up", "down"), map(str, self._saved), strict=True))
                 pairs.write_pairs(str(self._folder.path / "traffic"), names, durable=False)
 
     def _tell(self, words: str) -> None:

@@ -8,11 +8,17 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
 
-def write_pairs(path: str, pairs: "Iterable[tuple[str, str]]", *, durable: bool) -> None:
-    """Replace the file at once; with `durable` it survives a power cut after this returns."""
+def write_pairs(path: str, pairs: "Sequence[tuple[str, str]]", *, durable: bool) -> None:
+    """Replace the file at once; with `durable` it survives a power cut after this returns.
+
+    ValueError: something has a NUL byte. Whoever runs a job has looked for such before; with one
+    in an argument the shim would obey whoever wrote it.
+    """
+    if odd := [key for key, value in pairs if "\0" in key or "=" in key or "\0" in value]:
+        raise ValueError(f"{odd[0]!r} would be read as more than one entry")
     data = b"".join(
         key.encode() + b"=" + value.encode(errors="surrogateescape") + b"\0" for key, value in pairs
     )
