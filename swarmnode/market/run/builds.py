@@ -11,7 +11,15 @@ from storage.manifests.capability import parse_cap
 from swarmnode.errors import OutputUnsafeError
 from swarmnode.executor.port import Executor, JobId
 from swarmnode.tasks.checkpoint import StoredFile
-from swarmnode.tasks.environments.naming import ALLOW_BUILD, BUILD, LOCK, TREE, key_of
+from swarmnode.tasks.environments.naming import (
+    ALLOW_BUILD,
+    BUILD,
+    COMMAND,
+    LOCK,
+    TREE,
+    UV,
+    key_of,
+)
 from swarmnode.tasks.environments.records import BuiltEnvironment, EnvironmentRecord
 from swarmnode.tasks.records import JobRecord
 
@@ -38,10 +46,9 @@ async def record_of(
     executor: Executor, objects: Objects, record: JobRecord, tree: StoredFile, digest: bytes
 ) -> EnvironmentRecord:
     """Of the folder that is stored. Raises OutputUnsafeError."""
+    check_build(record)
     spec = record.spec
-    lock_cap = dict(spec.inputs).get(LOCK)
-    if lock_cap is None:
-        raise OutputUnsafeError(f"a build has its lock as the input {LOCK}")
+    lock_cap = dict(spec.inputs)[LOCK]
     lock = await _whole(objects.get(parse_cap(lock_cap)), _LOCK_BYTES_MAX, "the lock")
     told = executor.read_file(JobId(record.job), _ABOUT)
     try:
@@ -57,6 +64,22 @@ async def record_of(
         uv=about.uv[:32],
         packages=len(about.packages),
     )
+
+
+def check_build(record: JobRecord) -> None:
+    """The recipe has made the folder of that lock, and nothing else had a part in it.
+
+    Whoever submits it says what it runs, and its lab believes what is signed here: a program, a
+    file, or a variable of theirs would be in the tasks of all who have that lock. Raises
+    OutputUnsafeError.
+    """
+    spec = record.spec
+    if spec.run not in ((*COMMAND, UV), (*COMMAND, ALLOW_BUILD, UV)):
+        raise OutputUnsafeError(f"a build runs {' '.join(COMMAND)} and nothing else")
+    if [name for name, _ in spec.inputs] != [LOCK]:
+        raise OutputUnsafeError(f"a build has its lock as the input {LOCK}, and no other")
+    if spec.variables or spec.secrets or spec.data or record.restore is not None:
+        raise OutputUnsafeError("a build has no variables, secrets, data or checkpoints")
 
 
 async def _whole(pieces: AsyncIterator[bytes], bytes_max: int, what: str) -> bytes:
