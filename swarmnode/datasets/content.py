@@ -20,6 +20,8 @@ from swarmnode.fuse.serve import ContentFailedError, Pieces
 
 FETCHES_MAX: Final = 6
 """Chunks of one object under way at once: what is read ahead, and who jumps meanwhile."""
+EXACT_MAX: Final = 64
+"""Parts of chunks likewise, of a MiB at most: a task may have two thousand threads that read."""
 _AGAIN_S, _AGAIN_MAX_S = 0.25, 5.0
 _SAID_S: Final = 3.0
 """Whoever waits longer is told."""
@@ -70,6 +72,7 @@ class ObjectContent:
         self._coming: dict[int, _Coming] = {}
         """By number of the chunk."""
         self._fetching = trio.CapacityLimiter(FETCHES_MAX)
+        self._exactly = trio.CapacityLimiter(EXACT_MAX)
 
     def ready(self, offset: int, size: int) -> Pieces | None:
         """What is in memory already."""
@@ -87,7 +90,8 @@ class ObjectContent:
         plan = self._ahead.on_read(offset, size)
         self._look_ahead(plan.ahead)
         if plan.is_exact and not self._is_here(offset // CHUNK_BYTES):
-            return [await patiently(partial(self._exact, offset, size), say)]
+            async with self._exactly:
+                return [await patiently(partial(self._exact, offset, size), say)]
         return await self._by_chunks(offset, size, say, is_in_order=plan.is_in_order)
 
     async def stream(self, start: int, end: int) -> AsyncIterator[bytes]:

@@ -15,9 +15,10 @@ from p2p.ids import PeerId
 from p2p.workers import InlineWorkers
 from storage.errors import ManifestError
 from storage.facade import ReadCap
+from storage.ids import Address, ObjectKey
 from swarmnode.datasets.ahead import CHUNK_BYTES
 from swarmnode.datasets.chunks import ChunkFiles
-from swarmnode.datasets.content import DataParts
+from swarmnode.datasets.content import EXACT_MAX, DataParts
 from swarmnode.datasets.contents import Contents, key_of
 from swarmnode.datasets.hot import HotChunks
 from swarmnode.datasets.limits import DATA_WAIT_S
@@ -112,6 +113,38 @@ async def test_a_folder_that_lies_of_its_packs_cannot_be_read_and_harms_nobody(
         with pytest.raises(ContentFailedError):
             await contents.laid(cap, said.append)
     assert said == ["cannot be read: a pack of the folder is not as long as its index says"]
+
+
+class Held:
+    """An object without end, of which nobody gets anything before `opened`."""
+
+    def __init__(self) -> None:
+        self.opened = trio.Event()
+        self.asked = 0
+
+    async def get(
+        self, _cap: ReadCap, *, start: int = 0, length: int | None = None
+    ) -> AsyncIterator[bytes]:
+        self.asked += 1
+        await self.opened.wait()
+        yield bytes(length or 0)
+
+    async def size(self, _address: Address) -> int:
+        await trio.lowlevel.checkpoint()
+        return 1 << 50
+
+
+async def test_a_task_of_many_threads_has_no_more_than_so_many_reads_under_way() -> None:
+    held = Held()
+    async with trio.open_nursery() as fetches, trio.open_nursery() as readers:
+        parts = DataParts(held, InlineWorkers(), HotChunks(CHUNK_BYTES), None, fetches)
+        content = await Contents(parts).content(ReadCap(Address(bytes(32)), ObjectKey(bytes(32))))
+        for number in range(1000):
+            readers.start_soon(content.read, 2 * number * CHUNK_BYTES, 4096, silent)
+        await trio.testing.wait_all_tasks_blocked()
+        assert held.asked == EXACT_MAX
+        held.opened.set()
+    assert held.asked == 1000
 
 
 async def test_bytes_behind_the_end_of_an_object_are_nobodys_fault_but_its_own(
