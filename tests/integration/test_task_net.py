@@ -11,9 +11,11 @@ from shutil import which
 
 import pytest
 import trio
+import trio.testing
 
 from swarmnode import reach
 from swarmnode.executor.network.core import SocketPlace
+from swarmnode.executor.network.limits import LOOKUPS_MAX
 from swarmnode.executor.network.resolver import TableResolver
 from swarmnode.executor.shim.net import space
 from tests.job_lab import needs_bwrap, needs_python
@@ -285,3 +287,40 @@ async def test_a_task_without_a_network_has_none(tmp_path: Path) -> None:
     async with net_node(tmp_path / "x", TableResolver({})) as node:
         await begin(node, script, net=[])
         assert (await end(node))[:2] == (0, "ENETUNREACH\nFalse\n")
+
+
+class _Silent:
+    """A resolver whose name servers do not answer before `answered`."""
+
+    def __init__(self) -> None:
+        self.answered = trio.Event()
+        self.asked = self.now = self.most = 0
+
+    async def places(self, _host: str, _port: int) -> Sequence[SocketPlace]:
+        self.asked += 1
+        self.now += 1
+        self.most = max(self.most, self.now)
+        await self.answered.wait()
+        self.now -= 1
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+
+async def test_one_task_does_not_take_all_that_look_up_names(tmp_path: Path) -> None:
+    """They are threads of the node: others would find no host any more."""
+    script = """
+import socket
+held = [socket.create_connection((f"h{number}.org", 80), 20) for number in range(40)]
+print("all wait", flush=True)
+for one in held:
+    try: one.recv(1)
+    except OSError: pass
+"""
+    resolver = _Silent()
+    async with net_node(tmp_path, resolver) as node:
+        await begin(node, script, net=["internet"])
+        await said_so_far(node, "all wait")
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert (resolver.asked, resolver.most) == (LOOKUPS_MAX, LOOKUPS_MAX)
+        resolver.answered.set()
+        assert (await end(node))[0] == 0
+    assert resolver.asked == 40

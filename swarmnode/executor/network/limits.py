@@ -17,6 +17,10 @@ NAMES_MAX: Final = 8192
 RESOLVE_S: Final = 15.0
 """For the machine's resolver to answer: as long as most resolvers try."""
 
+LOOKUPS_MAX: Final = 8
+"""Of one task at once: 64 threads look up names for all tasks, and a name server that one of them
+asks and that does not answer holds a thread for longer than RESOLVE_S."""
+
 NOTES_MAX: Final = 64
 """Refusals told in a task's log: what it needs shows in the first few."""
 

@@ -8,7 +8,7 @@ import trio
 
 from swarmnode.executor.network.core import SocketPlace
 
-_THREADS: Final = 16
+_THREADS: Final = 64
 """A name server that does not answer holds one for seconds; nobody else's threads are taken."""
 
 

@@ -22,6 +22,7 @@ from swarmnode.executor.network.dial import dial, is_own
 from swarmnode.executor.network.limits import (
     CONNECTIONS_MAX,
     CONNECTIONS_PER_S,
+    LOOKUPS_MAX,
     QUESTIONS_PER_S,
     RESOLVE_S,
 )
@@ -59,6 +60,7 @@ class JobNetwork:
         self._conduit.up.count, self._conduit.down.count = self._saved
         self._connections = 0
         """Accepted now; beyond CONNECTIONS_MAX they are told so."""
+        self._lookups = trio.CapacityLimiter(LOOKUPS_MAX)
         self._newcomers = Pace(CONNECTIONS_PER_S, _BURST_S)
         self._questions = Pace(QUESTIONS_PER_S, _BURST_S)
 
@@ -173,7 +175,8 @@ class JobNetwork:
             return [core.SocketPlace(*target)]
         with trio.move_on_after(RESOLVE_S):
             try:
-                return await self._resolver.places(target.host, target.port)
+                async with self._lookups:
+                    return await self._resolver.places(target.host, target.port)
             except OSError as exc:
                 raise _RefusedError(f"cannot look up {target.host}: {exc.strerror}") from exc
         raise _RefusedError(f"cannot look up {target.host}: no answer")
