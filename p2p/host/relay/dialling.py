@@ -45,7 +45,7 @@ class TwoWays:
 
         The relay is asked at once where no address is known or those failed last time.
         """
-        race = _Race()
+        race = _RaceOfWays()
         with trio.move_on_after(self._within_s):
             async with trio.open_nursery() as nursery:
                 await self._run_both(race, nursery, peer, addresses)
@@ -54,7 +54,7 @@ class TwoWays:
             raise race.error(peer, addresses, late)
 
     async def _run_both(
-        self, race: "_Race", nursery: trio.Nursery, peer: PeerId, addresses: Sequence[Address]
+        self, race: "_RaceOfWays", nursery: trio.Nursery, peer: PeerId, addresses: Sequence[Address]
     ) -> None:
         if addresses:
             nursery.start_soon(self._run_direct, race, nursery, peer, addresses)
@@ -76,7 +76,7 @@ class TwoWays:
         self._unreached.pop(peer, None)
 
     async def _run_direct(
-        self, race: "_Race", nursery: trio.Nursery, peer: PeerId, addresses: Sequence[Address]
+        self, race: "_RaceOfWays", nursery: trio.Nursery, peer: PeerId, addresses: Sequence[Address]
     ) -> None:
         try:
             await self._direct(peer, addresses)
@@ -91,7 +91,7 @@ class TwoWays:
             race.is_won = True
             nursery.cancel_scope.cancel()
 
-    async def _run_relays(self, race: "_Race", nursery: trio.Nursery, peer: PeerId) -> None:
+    async def _run_relays(self, race: "_RaceOfWays", nursery: trio.Nursery, peer: PeerId) -> None:
         for relay in self._asking.relays_to(peer)[: self._config.tries_max]:
             try:
                 await self._by_relay(relay, peer)
@@ -104,7 +104,9 @@ class TwoWays:
                 return
 
 
-class _Race:
+class _RaceOfWays:
+    """One dial: what came of the addresses and of the relays until now."""
+
     def __init__(self) -> None:
         self.is_won = self.is_refused = False
         self.errors: list[DialError] = []

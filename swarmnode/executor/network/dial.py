@@ -36,7 +36,7 @@ async def dial(places: Sequence[SocketPlace]) -> socket.socket:
     with trio.move_on_after(CONNECT_S):
         if len(places) == 1:
             return await _connected(places[0])
-        return await _Race().run(places)
+        return await _AddressRace().run(places)
     raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
 
 
@@ -51,8 +51,8 @@ async def _connected(place: SocketPlace) -> socket.socket:
     return socket.socket(fileno=sock.detach())
 
 
-class _Race:
-    """Several tries for one connection."""
+class _AddressRace:
+    """Several addresses of one host tried for one connection; the first that answers wins."""
 
     def __init__(self) -> None:
         self._won: socket.socket | None = None

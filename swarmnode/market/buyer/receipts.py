@@ -13,7 +13,9 @@ from swarmnode.market.buyer import events as e
 from swarmnode.tasks.ids import TaskId
 
 
-class _Held(msgspec.Struct, frozen=True):
+class _HeldReceipt(msgspec.Struct, frozen=True):
+    """A receipt that waits for the pool."""
+
     fence: int
     receipt: e.Effect
     until_s: float
@@ -26,7 +28,7 @@ class Receipts:
     def __init__(self, copy_s: float) -> None:
         self._copy_s = copy_s
         """How long a receipt waits for a copy."""
-        self._held: dict[TaskId, _Held] = {}
+        self._held: dict[TaskId, _HeldReceipt] = {}
         """One a task at most; it leaves when it is given."""
         self._given: dict[TaskId, int] = {}
         """Fences of those given lately, the newest last."""
@@ -37,7 +39,7 @@ class Receipts:
         """A result by which a task of ours has ended, at the first time or again."""
         if not self.are_copies_kept or self._given.get(task) == fence:
             return [receipt]
-        held = self._held.setdefault(task, _Held(fence, receipt, now_s + self._copy_s))
+        held = self._held.setdefault(task, _HeldReceipt(fence, receipt, now_s + self._copy_s))
         if held.fence != fence:  # of an earlier attempt, for which nobody waits
             return [receipt]
         return [] if now_s < held.until_s else self.give(task)
