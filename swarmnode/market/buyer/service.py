@@ -356,7 +356,7 @@ class BuyerService:
             self._secrets.look_at(event.task)
         match event:
             case g.Carry(peer, record):
-                self.guardians.carry(peer, record)
+                self.guardians.carriage.carry(peer, record)
             case g.Confirmed(task):
                 self.guardians.confirmed(task)
             case g.LogsWanted():

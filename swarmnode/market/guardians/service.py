@@ -1,26 +1,20 @@
-"""Calls among the keepers of tasks: records are carried to them, and their logs are read."""
+"""Calls among the keepers of tasks: what others bring is checked and kept, and logs are read."""
 
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Final, Protocol
 
 import trio
 
-from p2p.errors import (
-    CallTimeoutError,
-    PeerUnreachableError,
-    RefusalError,
-    RemoteRefusalError,
-    WireError,
-)
+from p2p.errors import RefusalError, WireError
 from p2p.host.rpc.service import Rpc
 from p2p.identity.caller import Caller
 from p2p.identity.keys import SEED_BYTES
-from p2p.ids import NetworkId, PeerId, TrafficClass
-from p2p.wire.codec import decode_as, encode
+from p2p.ids import NetworkId, PeerId
+from p2p.wire.codec import decode_as
 from p2p.wire.envelope import Signer, open_signed
-from swarmnode.limits import CARRIED_AT_ONCE, CARRIED_TO_ONE_AT_ONCE, GUARD_RECORD_BYTES_MAX
+from swarmnode.limits import GUARD_RECORD_BYTES_MAX
 from swarmnode.market.guardians import events as g
+from swarmnode.market.guardians.carriage import Carriage
 from swarmnode.market.guardians.config import GuardianConfig
 from swarmnode.market.guardians.kept import Guarded, Post
 from swarmnode.market.guardians.logs.copies import LogCopies
@@ -41,8 +35,6 @@ from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.keys import task_id_of
 from swarmnode.tasks.records import TaskRecord
 
-CARRY_TIMEOUT_S: Final = 5.0
-"""A keeper that does not take a record within a beat is tried again at the next one."""
 GUARDED_WITHIN_S: Final = 5.0
 """Who submits and leaves waits so long for the guardians: two round trips and their disks."""
 
@@ -84,16 +76,10 @@ class KeeperService:
         """Brings home what was printed elsewhere."""
         self.copies = LogCopies(rpc, custody, logbook, logs_every_s)
         """Of what is printed, at the other keepers."""
-        self._rpc, self._signer, self._custody = rpc, signer, custody
+        self.carriage = Carriage(rpc)
+        """Of records, to the other keepers."""
+        self._signer, self._custody = signer, custody
         self._logbook, self._post = logbook, post
-        self._limiter = trio.CapacityLimiter(CARRIED_AT_ONCE)
-        """Records on their way at once, to all keepers together."""
-        self._per_peer: dict[PeerId, trio.CapacityLimiter] = {}
-        """One that does not answer holds up itself."""
-        self._nursery: trio.Nursery | None = None
-        """Of what is carried; None before `run`."""
-        self._waiting: dict[tuple[PeerId, TaskId], GuardRecord] = {}
-        """What is to be carried, the newest of each task to each keeper."""
         self._confirmed: dict[TaskId, trio.Event] = {}
         """By task that `guarded` waits for: set and dropped when more is known of keepers."""
         self._network = network
@@ -119,22 +105,10 @@ class KeeperService:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Carry and fetch until cancelled."""
         async with trio.open_nursery() as nursery:
-            self._nursery = self.logs.nursery = nursery
+            self.carriage.nursery = self.logs.nursery = nursery
             nursery.start_soon(self.copies.run)
             task_status.started()
             await trio.sleep_forever()
-
-    def carry(self, peer: PeerId, record: GuardRecord) -> None:
-        """Bring a record to a keeper; whether it has come, it casts.
-
-        It takes the place of an older one that still waits: a keeper that answers nothing delays
-        the others, but nothing piles up.
-        """
-        assert self._nursery is not None
-        key = peer, record.task
-        if key not in self._waiting:
-            self._nursery.start_soon(self._carry, *key)
-        self._waiting[key] = record
 
     def confirmed(self, task: TaskId) -> None:
         """Something has changed about who holds a task, or it has ended."""
@@ -158,26 +132,6 @@ class KeeperService:
         if task_id_of(sealed.sender) != terms.task or terms.machine != caller.peer:
             raise WireError(f"{caller.peer} has not the key of {terms.task}")
         self._post(g.HomeHeard(caller.peer, terms.task))
-
-    async def _carry(self, peer: PeerId, task: TaskId) -> None:
-        per_peer = self._per_peer.setdefault(peer, trio.CapacityLimiter(CARRIED_TO_ONE_AT_ONCE))
-        async with per_peer, self._limiter:
-            try:
-                await self._bring(peer, self._waiting.pop((peer, task)))
-            finally:
-                if not per_peer.statistics().tasks_waiting and per_peer.borrowed_tokens == 1:
-                    self._per_peer.pop(peer, None)
-
-    async def _bring(self, peer: PeerId, record: GuardRecord) -> None:
-        with suppress(PeerUnreachableError, CallTimeoutError, RemoteRefusalError):
-            await self._rpc.call(
-                peer,
-                KeepTask(record.task),
-                KeepTaken,
-                traffic_class=TrafficClass.NORMAL,
-                timeout_s=CARRY_TIMEOUT_S,
-                body=encode(record),
-            )  # else the next beat shows that it lacks it
 
     async def _on_keep(self, caller: Caller, ask: KeepTask, body: bytes) -> tuple[KeepTaken, bytes]:
         await trio.lowlevel.checkpoint()

@@ -62,10 +62,10 @@ async def test_of_what_waits_behind_a_keeper_that_answers_nothing_the_newest_is_
         )
         await nursery.start(keeper.run)
         for at in range(CARRIED_AT_ONCE):
-            keeper.carry(BOB, record(f"task{at}"))
+            keeper.carriage.carry(BOB, record(f"task{at}"))
         await trio.sleep(1)
         for seq in range(1, 100):
-            keeper.carry(BOB, record("late", seq))
+            keeper.carriage.carry(BOB, record("late", seq))
         thaw.set()
         await trio.sleep(1)
         assert [one.seq for one in got if one.task == "late"] == [99]
@@ -95,9 +95,9 @@ async def test_a_keeper_that_answers_nothing_holds_a_few_places_and_no_more() ->
         )
         await nursery.start(keeper.run)
         for at in range(3 * CARRIED_AT_ONCE):
-            keeper.carry(BOB, record(f"task{at}"))
+            keeper.carriage.carry(BOB, record(f"task{at}"))
         await trio.sleep(0.1)
-        keeper.carry(carol, record("hers"))
+        keeper.carriage.carry(carol, record("hers"))
         with trio.fail_after(1):
             await got.wait()
         assert len(waiting) == CARRIED_TO_ONE_AT_ONCE
