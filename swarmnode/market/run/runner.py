@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from p2p.host.rpc.service import Rpc
 from storage.facade import Objects
 from swarmnode.contained import contained
-from swarmnode.executor.port import DataMount, Executor, JobId, JobSecrets
+from swarmnode.executor.port import Executor, JobId
 from swarmnode.limits import REASON_CHARS_MAX
 from swarmnode.market.run import events as run_events
 from swarmnode.market.run.builds import Certify
@@ -26,9 +26,9 @@ from swarmnode.market.run.events import UNWANTED, RunEvent
 from swarmnode.market.run.logs import JobLog
 from swarmnode.market.run.net import JobNet
 from swarmnode.market.run.outputs import collect
+from swarmnode.market.run.preparation import Preparation
 from swarmnode.market.run.process import JobProcess
-from swarmnode.market.run.secrets import SecretErrand
-from swarmnode.market.run.staging import JobData, JobOverError, shown_data, stage
+from swarmnode.market.run.staging import JobData, JobOverError
 from swarmnode.tasks.checkpoint import CheckpointRecord, WatchSpec
 from swarmnode.tasks.lifecycle import JobState
 from swarmnode.tasks.records import FAULT, FAULT_WORDS, JobRecord, Outcome
@@ -81,14 +81,9 @@ class JobRunner:
         """`run` has returned."""
         self._job = JobId(record.job)
         self._executor, self._objects, self._memory = executor, objects, memory
-        self._data = data
-        self._shown: tuple[DataMount, ...] = ()
-        """What it sees of datasets besides its work folder; known before its start."""
         self._net, self._tell, self._certify = JobNet(record.spec.shape.net), tell, certify
         self._log = JobLog(rpc, executor, record)
-        self._errand = SecretErrand(rpc, lambda: self.record)
-        self._secrets: JobSecrets | None = None
-        """For the start, and gone with it."""
+        self._before = Preparation(rpc, executor, data, memory, self._net, lambda: self.record)
 
     async def run(self) -> None:
         """Bring the job to its end and its log to the buyer; ends early by `cancel`.
@@ -158,18 +153,10 @@ class JobRunner:
         """Have the process running. Raises JobOverError when there will be none."""
         if not self.process.is_known():
             is_staged = self.record.state is not JobState.LEASED
-            await self.process.make_ready(partial(self._bring, is_staged=is_staged))
+            await self.process.make_ready(partial(self._before.bring, is_staged=is_staged))
             if not self.process.stop_reason and not is_staged:
                 await self._tell(run_events.Staged(self.record.task, self.record.fence))
-        secrets, self._secrets = self._secrets, None
-        await self.process.start(self.record, nursery, secrets, self._shown)
-
-    async def _bring(self, *, is_staged: bool) -> None:
-        """What it needs before its start. Raises JobOverError."""
-        if not is_staged:
-            await stage(self._executor, self._data, self._memory, self._net, self.record)
-        self._shown = await shown_data(self._executor, self._data, self.record)
-        self._secrets = await self._errand.fetch()
+        await self.process.start(self.record, nursery, *self._before.take())
 
     async def _attend(self) -> Outcome:
         """From the start of the process to the outcome. Raises JobOverError."""
