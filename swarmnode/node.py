@@ -43,20 +43,12 @@ class Node:
         self.peers = Peers(config, edges, identity, seeds)
         self.storage = self._storage()
         """Keeps bytes alive in the pool, ours and others'."""
-        self.memory = MemoryService(
-            edges.executor,
-            self.storage.objects,
-            self.storage.names,
-            workers=edges.workers,
-            wall_ms=edges.wall_ms,
-        )
-        """Checkpoints and state of the jobs that run here."""
         self.environments = EnvironmentService(
             edges, identity, self.storage.names, self.storage.objects, self.peers.mesh
         )
         """Those that were built for the pool, as this machine's people know them."""
         self.datasets = self._datasets()
-        self.market = self._market()
+        self.market = self._market(self._premises())
         lent, buyer = self.market.seller.lending, self.market.buyer
         self.adverts = AdvertPublisher(settings.adverts(config), self.peers.gossip, lent.advert)
         objects = self.storage.objects
@@ -67,8 +59,6 @@ class Node:
         )
         """What is kept of it in the pool and brought back."""
         self.household = Household(edges, objects.keyring, buyer, self.estate.logs.kept)
-        self.stopped = trio.Event()
-        """Set by whoever runs it, once `run` has returned."""
         self.peers.register.on_out(self._on_out)
         self.progress = NodeProgress()
         """How far it has come: `run` and `drain` write it."""
@@ -99,17 +89,27 @@ class Node:
         edges = self.edges
         return DatasetService(edges.executor, self.storage.objects, edges.workers, edges.data)
 
-    def _market(self) -> MarketService:
-        edges = self.edges
-        premises = Premises(
+    def _premises(self) -> Premises:
+        """What the jobs that run here are given; checkpoints and their state among it."""
+        edges, storage = self.edges, self.storage
+        return Premises(
             executor=edges.executor,
             machine=edges.machine,
             tables=edges.state,
-            objects=self.storage.objects,
-            memory=self.memory,
+            objects=storage.objects,
+            memory=MemoryService(
+                edges.executor,
+                storage.objects,
+                storage.names,
+                workers=edges.workers,
+                wall_ms=edges.wall_ms,
+            ),
             certify=self.environments.office.certify,
             datasets=self.datasets,
         )
+
+    def _market(self, premises: Premises) -> MarketService:
+        edges = self.edges
         return MarketService(
             settings.market(self.config),
             self.peers.mesh,

@@ -97,7 +97,7 @@ async def _stop(
         await node.drain()
         api.stopping.set()
         scope.cancel()
-        await node.stopped.wait()
+        await node.progress.stopped.wait()
         ending.cancel_scope.cancel()
 
 
@@ -114,7 +114,7 @@ async def _run_node(node: Node, home: Home, scope: trio.CancelScope) -> None:
                 running.start_soon(_follow_addresses, node, home, addresses)
                 running.start_soon(tell_changes, node.face.reader.health)
     finally:
-        node.stopped.set()
+        node.progress.stopped.set()
 
 
 async def _follow_addresses(node: Node, home: Home, noted: Sequence[str]) -> None:

@@ -59,7 +59,7 @@ def program_version() -> str:
 
 
 class NodeProgress(msgspec.Struct):
-    """How far a node has come: it alone writes this, and whoever tells of it reads."""
+    """How far a node has come: it and who runs it write this, and whoever tells of it reads."""
 
     began_s: float | None = None
     """When its parts began to start; None before."""
@@ -67,6 +67,8 @@ class NodeProgress(msgspec.Struct):
     """All its parts have started; it stays so."""
     stops: bool = False
     """It has begun to end."""
+    stopped: trio.Event = msgspec.field(default_factory=trio.Event)
+    """Set by whoever runs it, once `run` has returned."""
 
 
 class StatusReader(msgspec.Struct):
