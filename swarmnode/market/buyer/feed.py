@@ -38,12 +38,14 @@ class _Follower(msgspec.Struct):
 
 
 class EventFeed:
-    """Everybody who follows the tasks of this node."""
+    """Everybody who follows the tasks of this node, or waits for the end of one."""
 
     def __init__(self) -> None:
         self._readers: list[_Follower] = []
         """From the first step of each until it is closed."""
         self._told_of_removals: list[Callable[[], None]] = []
+        self._ends: dict[TaskId, trio.Event] = {}
+        """By task that is waited for: set and dropped once it has ended or is forgotten."""
 
     def on_removed(self, listener: Callable[[], None]) -> None:
         """Be told that a task was removed; by then nobody can be told which it was."""
@@ -74,19 +76,11 @@ class EventFeed:
         finally:
             self._readers.remove(reader)
 
-
-class Ends:
-    """Everybody who waits for the end of a task."""
-
-    def __init__(self) -> None:
-        self._waited_for: dict[TaskId, trio.Event] = {}
-        """By task: set and dropped once it has ended or is forgotten."""
-
-    async def of(self, task: TaskId) -> None:
+    async def end_of(self, task: TaskId) -> None:
         """Return when it ends, or is here no more."""
-        await self._waited_for.setdefault(task, trio.Event()).wait()
+        await self._ends.setdefault(task, trio.Event()).wait()
 
-    def came(self, task: TaskId) -> None:
+    def tell_end(self, task: TaskId) -> None:
         """Wake all who wait for it."""
-        if (ended := self._waited_for.pop(task, None)) is not None:
+        if (ended := self._ends.pop(task, None)) is not None:
             ended.set()

@@ -8,18 +8,19 @@ import trio
 
 from p2p.identity.caller import Caller
 from p2p.identity.keys import SEED_BYTES
-from p2p.ids import PeerId, TrafficClass
+from p2p.ids import PeerId
 from p2p.mesh import Mesh
 from p2p.service import Driver, Performer
 from storage.engine.port import Tables
 from storage.errors import StoreFullError
-from swarmnode.errors import SpecError, TaskNotRunningError, TaskUnknownError, TooManyTasksError
-from swarmnode.limits import STORE_FILES_S, TASKS_OPEN_MAX
+from swarmnode.errors import SpecError, TaskUnknownError, TooManyTasksError
+from swarmnode.limits import TASKS_OPEN_MAX
+from swarmnode.market.buyer import at_provider
 from swarmnode.market.buyer import events as e
 from swarmnode.market.buyer.bidding.dry_runs import DryRuns
 from swarmnode.market.buyer.config import BuyerConfig
 from swarmnode.market.buyer.core import HEARD, Buyer
-from swarmnode.market.buyer.feed import Ends, EventFeed
+from swarmnode.market.buyer.feed import EventFeed
 from swarmnode.market.buyer.logs.inbox import LogInbox, OldLogs
 from swarmnode.market.buyer.lookout import Lookout
 from swarmnode.market.buyer.notary import RightOf, no_right
@@ -35,8 +36,8 @@ from swarmnode.tasks.choices import JobSignal
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.keys import task_id_of
 from swarmnode.tasks.ledger import TaskChanged, TaskForgotten
-from swarmnode.tasks.lifecycle import TASK_ENDS, TaskState
-from swarmnode.tasks.messages import AskFiles, FilesTold, GiveSignal, SignalGiven
+from swarmnode.tasks.lifecycle import TASK_ENDS
+from swarmnode.tasks.messages import FilesTold
 from swarmnode.tasks.patient_writer import PatientWriter
 from swarmnode.tasks.records import TaskRecord
 from swarmnode.tasks.spec import PriorityClass, TaskSpec
@@ -51,8 +52,6 @@ from swarmnode.tasks.store import (
 _NOT_THE_OWNER: Final = (
     "class owner is for the person in this machine's certificate: submit without it"
 )
-SIGNAL_TIMEOUT_S: Final = 5.0
-"""Whoever presses Ctrl-C waits for it."""
 TASKS_UNWRITABLE: Final = "the disk is full: tasks stand still here until there is room"
 
 
@@ -93,7 +92,7 @@ class BuyerService:
         )
         """What other machines of this person have."""
         self._lookout = Lookout(config, mesh, boot_s, self._driver.order)
-        self._feed, self._ends = EventFeed(), Ends()
+        self._feed = EventFeed()
         self._dry_runs = DryRuns(self._driver.do)
         self._old_logs = OldLogs(self.logbook)
         find, kept = self._core.ledger.find, self._core.custody.find
@@ -216,7 +215,7 @@ class BuyerService:
     async def wait(self, task: TaskId) -> TaskView:
         """Return once a task has ended. Raises TaskUnknownError."""
         while not (view := self.task(task)).has_ended:
-            await self._ends.of(task)
+            await self._feed.end_of(task)
         return view
 
     async def cancel(self, task: TaskId) -> TaskView:
@@ -239,38 +238,18 @@ class BuyerService:
             raise _comes_later("open tasks that want that secret are held back")
 
     async def files_now(self, task: TaskId) -> FilesTold:
-        """What there is of a task's outputs, also while it runs: its provider stores it.
+        """What there is of a task's outputs, also while it runs.
 
-        Raises TaskUnknownError, PeerUnreachableError, CallTimeoutError, RemoteRefusalError.
+        Raises TaskUnknownError, and those of a call to its provider.
         """
-        record = self._core.ledger.get(task)
-        if record.state is not TaskState.RUNNING:
-            return FilesTold(record.outcome.outputs if record.outcome else record.left)
-        told, _ = await self._mesh.rpc.call(
-            record.provider,
-            AskFiles(task, record.fence),
-            FilesTold,
-            traffic_class=TrafficClass.NORMAL,
-            timeout_s=STORE_FILES_S,
-        )
-        return told
+        return await at_provider.files_now(self._mesh.rpc, self._core.ledger.get(task))
 
     async def signal(self, task: TaskId, signal: JobSignal) -> None:
         """Have the programs of a task that runs hear a signal.
 
-        Raises TaskUnknownError, TaskNotRunningError, PeerUnreachableError, CallTimeoutError,
-        RemoteRefusalError (it has just ended).
+        Raises TaskUnknownError, TaskNotRunningError, and those of a call to its provider.
         """
-        record = self.task(task).record
-        if record.state is not TaskState.RUNNING:
-            raise TaskNotRunningError(f"{task} is {record.state}: only what runs hears a signal")
-        await self._mesh.rpc.call(
-            record.provider,
-            GiveSignal(task, record.fence, signal.value),
-            SignalGiven,
-            traffic_class=TrafficClass.INTERACTIVE,
-            timeout_s=SIGNAL_TIMEOUT_S,
-        )
+        await at_provider.give_signal(self._mesh.rpc, self.task(task).record, signal)
 
     async def forget(self, task: TaskId) -> None:
         """Forget a task that has ended, with its logs; harmless for any other. StoreFullError."""
@@ -366,11 +345,11 @@ class BuyerService:
                 if event.state in TASK_ENDS:
                     self.logbook.wake(event.task)
                     self.guardians.confirmed(event.task)
-                    self._ends.came(event.task)
+                    self._feed.tell_end(event.task)
             case TaskForgotten(task):
                 self.guardians.copies.forget(task)
                 self._old_logs.forget(task)
-                self._ends.came(task)  # it may have gone on elsewhere
+                self._feed.tell_end(task)  # it may have gone on elsewhere
                 if task in self._core.ledger.forgotten:
                     self._feed.tell_removed()
             case e.LogSettled(task):
@@ -378,7 +357,7 @@ class BuyerService:
             case e.DryRunEnded(number, round_record):
                 self._dry_runs.end(number, round_record)
             case TaskChanged():
-                self._ends.came(event.task)  # another machine's; perhaps it was ours until now
+                self._feed.tell_end(event.task)  # another machine's; perhaps it was ours until now
             case _:
                 assert_never(event)
 
