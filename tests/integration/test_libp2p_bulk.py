@@ -139,7 +139,7 @@ async def test_a_second_bulk_connection_is_refused() -> None:
         await pair.have(connections=2)
         box = pair.alice.host._boxes[pair.bob.host.peer_id]
         assert box.conn is not None
-        await pair.alice.host._bulk._open(box, box.conn)
+        await pair.alice.host._in_use.bulk._open(box, box.conn)
         await pair.send(20)
         await pair.bob.heard(NORMAL, 40)
         assert pair.bob.downs == []
@@ -147,8 +147,7 @@ async def test_a_second_bulk_connection_is_refused() -> None:
 
 async def test_a_peer_that_cannot_be_dialled_again_keeps_its_one_connection() -> None:
     async with connected() as pair:
-        pair.bob.host._bulk.is_wanted = lambda conn: False  # type: ignore[method-assign]
-        pair.bob.host._joining._wants_bulk = lambda conn: False
+        pair.bob.host._in_use.bulk.is_wanted = lambda conn: False  # type: ignore[method-assign]
         await pair.send(100)
         await pair.bob.heard(NORMAL, 100)
         assert pair.alice.host.connections(pair.bob.host.peer_id) == 1
@@ -183,7 +182,7 @@ async def test_frames_sent_while_bulk_moves_back_all_arrive_in_order() -> None:
             await bob.send(alice.peer_id, NORMAL, number.to_bytes(4) + FRAME)
             if number == 50:
                 assert box.bulk is not None
-                alice._bulk._retire(box)
+                alice._in_use.bulk._retire(box)
         heard = await pair.alice.heard(NORMAL, 200)
         assert [int.from_bytes(frame[:4]) for frame in heard] == [*range(200)]
         await pair.bob.heard(NORMAL, 20)
@@ -197,7 +196,7 @@ async def test_a_given_up_connection_that_breaks_before_it_was_read_takes_the_fi
         await pair.have(connections=2)
         box = alice._boxes[bob.peer_id]
         bob._lanes._told_of_ends.clear()  # bob never moves back
-        alice._bulk._retire(box)
+        alice._in_use.bulk._retire(box)
         assert box.retired is not None
         box.retired.link.close("cut")
         await pair.have(connections=0)
@@ -214,5 +213,5 @@ async def test_nothing_is_kept_of_second_connections_that_have_ended() -> None:
                 await pair.alice.host.disconnect(pair.bob.host.peer_id, "enough")
             await pair.have(connections=1 if ends_by_itself else 0)
         for ear in (pair.alice, pair.bob):
-            while ear.host._bulk._seen:
+            while ear.host._in_use.bulk._seen:
                 await trio.lowlevel.checkpoint()

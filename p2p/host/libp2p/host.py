@@ -21,28 +21,22 @@ from p2p.host.libp2p.connections import Connections
 from p2p.host.libp2p.swarm import QuietSwarm, build
 from p2p.host.libp2p.ways import HostWays
 from p2p.host.peers.address_book import AddressBook
-from p2p.host.peers.bulk import BulkLinks
 from p2p.host.peers.config import HostConfig
+from p2p.host.peers.in_use import InUse
 from p2p.host.peers.joining import Joining
 from p2p.host.peers.lanes import Lanes, framed
 from p2p.host.peers.open_dials import Dials
 from p2p.host.peers.outboxes import Boxes
 from p2p.host.peers.own_addresses import Entrance
 from p2p.host.peers.peer import Carrier, PeerBox, PeerConn
-from p2p.host.peers.takeover import Takeovers
 from p2p.host.peers.whereabouts import Whereabouts, together
 from p2p.host.port import CarriedTotals, FrameSink
 from p2p.host.relay.service import Relays
 from p2p.identity.caller import Caller
 from p2p.ids import NetworkId, PeerId, TrafficClass
-from p2p.qos.pump import Pump
 from p2p.qos.scheduler import ClassStats
 
 __all__ = ["HostConfig", "Libp2pHost"]
-
-
-def _nothing() -> None:
-    """Nobody wants a second connection."""
 
 
 class Libp2pHost:
@@ -66,9 +60,8 @@ class Libp2pHost:
         self._peer_id = self._where.me = PeerId(str(self.libp2p.get_id()))
         self._lanes = Lanes(f"/swarm/{network}/frames/1")
         self._book = AddressBook(self._config.back_off)
-        self._boxes = Boxes(self._config.scheduler)
-        self._bulk = BulkLinks(self._boxes, self._lanes, self._connect_bulk, self._config.bulk)
-        self._takeovers = Takeovers(self._boxes, self._lanes, self._lead_to)
+        self._boxes = Boxes(self._config.scheduler, self._config.peers_max)
+        self._in_use = self._make_in_use()
         self._joining = self._make_joining(network, admission)
         self.conns = self._make_conns(here, swarm)
         ways = HostWays(self._boxes, self._book, self.conns)
@@ -76,14 +69,12 @@ class Libp2pHost:
         self._relays = Relays(self._peer_id, network, self._config.relay, ways, within_s)
         self._serve_ours(network, swarm)
         self._dials = self._make_dials()
-        self._sink: FrameSink | None = None
-        """Set once, before `run`."""
         self.parts: list[Callable[..., Awaitable[object]]] = [self._where.run]
         """What runs as long as the host and is started before it listens (`interop`)."""
 
     def _make_conns(self, here: dict[Carrier, PeerConn], swarm: QuietSwarm) -> Connections:
         return Connections(
-            here, self.libp2p, swarm, self._book, self._joining, self._down, self._config
+            here, self.libp2p, swarm, self._book, self._joining, self._in_use.down, self._config
         )
 
     def _serve_ours(self, network: NetworkId, swarm: QuietSwarm) -> None:
@@ -103,22 +94,23 @@ class Libp2pHost:
             self._config.dial_within_s,
             self._relays.two_ways.reach,
             lambda peer: self._boxes.live_conn(peer) is not None,
-            self._has_place,
+            self._boxes.has_place,
             self._boxes.close_if_down,
             lambda peer: bool(self._relays.asking.relays_to(peer)),
         )
 
     def _make_joining(self, network: NetworkId, admission: Admission) -> Joining:
-        return Joining(
-            self._peer_id,
-            f"/swarm/{network}/admit/1",
-            admission,
-            self._config.admit_within_s,
-            self._boxes.live_conn,
-            self._has_place,
-            self._use,
-            self._bulk.is_wanted,
-            self._takeovers,
+        protocol, within_s = f"/swarm/{network}/admit/1", self._config.admit_within_s
+        return Joining(self._peer_id, protocol, admission, within_s, self._boxes, self._in_use)
+
+    def _make_in_use(self) -> InUse:
+        return InUse(
+            self._boxes,
+            self._lanes,
+            self._book,
+            self._connect_bulk,
+            lambda conn: self._relays.in_use(conn),
+            self._config,
         )
 
     # The port
@@ -135,18 +127,18 @@ class Libp2pHost:
 
     def attach(self, sink: FrameSink) -> None:
         """Set the listener; once, before run."""
-        if self._sink is not None:
+        if self._lanes.sink is not None:
             raise ValueError("this host has a listener already")
-        self._sink = self._lanes.sink = sink
+        self._lanes.sink = sink
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Listen and serve until cancelled. Raises ListenError before it has started."""
-        assert self._sink is not None, "attach a listener first"
+        assert self._lanes.sink is not None, "attach a listener first"
         listeners = await self._where.entrance.open()
         async with trio.open_nursery() as nursery:
             self._set_nursery(nursery)
             try:
-                nursery.start_soon(self._bulk.run)
+                nursery.start_soon(self._in_use.bulk.run)
                 for part in self.parts:
                     await nursery.start(part)
                 if listeners:
@@ -158,7 +150,7 @@ class Libp2pHost:
 
     def _set_nursery(self, nursery: trio.Nursery | None) -> None:
         self.conns.nursery = self._dials.nursery = self._relays.nursery = nursery
-        self._lanes.nursery = self._bulk.nursery = nursery
+        self._lanes.nursery = self._in_use.bulk.nursery = nursery
 
     def addresses(self) -> tuple[str, ...]:
         """Multiaddrs with our peer id; empty before run when the port is chosen by the system."""
@@ -269,7 +261,7 @@ class Libp2pHost:
         if conn is not None:
             conn.link.close(reason)
             await conn.link.closed.wait()
-            self._down(conn)
+            self._in_use.down(conn)
         await trio.lowlevel.checkpoint()
 
     # Connections
@@ -310,56 +302,3 @@ class Libp2pHost:
         box = await self._connected_box(peer)
         assert box.conn is not None
         return self.conns.for_libp2p(box.conn)
-
-    def _use(self, conn: PeerConn) -> None:
-        """The connection is admitted and counts: tell everybody, and let frames flow."""
-        if conn.is_bulk:
-            self._bulk.use(conn)
-            return
-        self._end_former(conn.peer)
-        box = self._boxes.of(conn.peer)
-        box.conn = conn
-        box.pump = Pump(box.scheduler, self._lanes.out(conn, box.pump_now), box.wake_all)
-        assert self._sink is not None
-        self._sink.on_up(conn.who)
-        self._lead_to(box, conn)
-        box.wake_all()
-        box.pump_now()
-
-    def _end_former(self, peer: PeerId) -> None:
-        box = self._boxes.get(peer)
-        if box is not None and box.conn is not None:
-            box.conn.link.close("a newer connection to this peer replaces it")
-            self._down(box.conn)
-
-    def _lead_to(self, box: PeerBox, conn: PeerConn) -> None:
-        """This connection is a peer's first: much may come by it, and it is looked after."""
-        self._book.reached(conn.peer)
-        conn.link.out.fill_by(box.pump_now)
-        conn.link.core.windows.unread_bytes_max = self._config.link.yamux.unread_bytes_max
-        conn.joined.set()
-        conn.joined_s = trio.current_time()
-        box.want_bulk, box.bulk_bytes_quiet = _nothing, math.inf
-        self._bulk.watch(box, conn)
-        self._relays.in_use(conn)
-
-    def _down(self, conn: PeerConn) -> None:
-        if conn.is_bulk:
-            self._bulk.down(conn)
-        if self._takeovers.down(conn) or conn.is_bulk:
-            return
-        box = self._boxes.get(conn.peer)
-        if box is None or box.conn is not conn:
-            return
-        conn.link.out.fill_by(None)
-        for beside in (box.bulk, box.retired, *box.left):
-            if beside is not None:
-                beside.link.close(f"the connection beside it ended: {conn.link.reason}")
-        self._boxes.close(conn.peer)
-        assert self._sink is not None
-        self._sink.on_down(conn.peer, conn.link.reason)
-
-    # Small facts
-
-    def _has_place(self, peer: PeerId) -> bool:
-        return self._boxes.has_place(peer, self._config.peers_max)

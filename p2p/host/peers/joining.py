@@ -14,8 +14,6 @@ A second connection for bulk is admitted like the first. Only the side that dial
 dials it, so it is the other side that says whether it is wanted.
 """
 
-from collections.abc import Callable
-
 import trio
 
 from p2p.errors import AdmissionError, LinkClosedError, StreamResetError, WireError
@@ -23,8 +21,9 @@ from p2p.host.admission.messages import Refusal
 from p2p.host.admission.port import Admission
 from p2p.host.peers.copies import ClonedKeys
 from p2p.host.peers.framing import FrameTalk
+from p2p.host.peers.in_use import InUse
+from p2p.host.peers.outboxes import Boxes
 from p2p.host.peers.peer import NoPlaceError, PeerConn, Verdict
-from p2p.host.peers.takeover import Takeovers
 from p2p.identity.caller import Caller
 from p2p.ids import PeerId
 from p2p.link.agreement import opening
@@ -46,26 +45,15 @@ class Joining:
         protocol: str,
         admission: Admission,
         deadline_s: float,
-        current: Callable[[PeerId], PeerConn | None],
-        has_place: Callable[[PeerId], bool],
-        use: Callable[[PeerConn], None],
-        wants_bulk: Callable[[PeerConn], bool],
-        takeovers: Takeovers,
+        boxes: Boxes,
+        in_use: InUse,
     ) -> None:
         """`protocol` and `protocol` + "/bulk" are what a dialler opens its admission with."""
         self._own = own
         self._protocol = protocol
-        self._wants_bulk = wants_bulk
-        """Whether a connection for bulk has a first one to stand beside."""
         self._admission = admission
         self._deadline_s = deadline_s
-        self._current = current
-        """The connection that is in use to a peer, if any."""
-        self._has_place = has_place
-        """Whether a peer can be connected beside the others that are."""
-        self._takeovers = takeovers
-        self._use = use
-        """Puts an admitted connection to use."""
+        self._boxes, self._in_use = boxes, in_use
         self.copies = ClonedKeys()
 
     @property
@@ -130,9 +118,9 @@ class Joining:
             if verdict in _USED and not self._may_use(conn):
                 raise NoPlaceError  # others have come meanwhile
         if verdict is Verdict.USE:
-            self._use(conn)
+            self._in_use.use(conn)
         elif verdict is Verdict.TAKE_OVER:
-            self._takeovers.begin(conn)
+            self._in_use.takeovers.begin(conn)
         if is_judge:
             await talk.send(bytes([verdict]))
         match verdict:
@@ -148,13 +136,13 @@ class Joining:
 
     def _may_use(self, conn: PeerConn) -> bool:
         """Whether there is room for it, whatever the peer says: one instead of another has some."""
-        return conn.is_bulk or self._has_place(conn.peer)
+        return conn.is_bulk or self._boxes.has_place(conn.peer)
 
     async def _judge(self, conn: PeerConn) -> Verdict:
         if conn.is_bulk:
-            return Verdict.USE if self._wants_bulk(conn) else Verdict.DUPLICATE
-        while (other := self._current(conn.peer)) is not None:
-            if self._takeovers.may(conn):
+            return Verdict.USE if self._in_use.bulk.is_wanted(conn) else Verdict.DUPLICATE
+        while (other := self._boxes.live_conn(conn.peer)) is not None:
+            if self._in_use.takeovers.may(conn):
                 return Verdict.TAKE_OVER
             if other.relay is not None and conn.relay is None:
                 await self._replace(other)
@@ -165,7 +153,7 @@ class Joining:
                 self.copies.refused(conn, other)
                 return Verdict.DUPLICATE
             await self._replace(other)
-        return Verdict.USE if self._has_place(conn.peer) else Verdict.FULL
+        return Verdict.USE if self._boxes.has_place(conn.peer) else Verdict.FULL
 
     async def _replace(self, other: PeerConn) -> None:
         other.link.close("a newer connection to this peer replaces it")

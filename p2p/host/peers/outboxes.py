@@ -8,9 +8,9 @@ from p2p.qos.scheduler import ClassStats, Scheduler, SchedulerConfig
 class Boxes(dict[PeerId, PeerBox]):
     """By peer."""
 
-    def __init__(self, config: SchedulerConfig) -> None:
+    def __init__(self, config: SchedulerConfig, peers_max: int) -> None:
         super().__init__()
-        self._config = config
+        self._config, self._peers_max = config, peers_max
         self._gone = (ClassStats(),) * len(TrafficClass)
         """Per class: what happened in boxes that are closed by now."""
 
@@ -42,13 +42,13 @@ class Boxes(dict[PeerId, PeerBox]):
         """Peers that are up, sorted."""
         return tuple(sorted(peer for peer, box in self.items() if box.conn is not None))
 
-    def has_place(self, peer: PeerId, peers_max: int) -> bool:
+    def has_place(self, peer: PeerId) -> bool:
         """Whether that peer may be one of so many: its own connection, even a closing one, gives
         way to its next, so that only the others count."""
-        if len(self) < peers_max:
+        if len(self) < self._peers_max:
             return True
         others = sum(box.conn is not None for other, box in self.items() if other != peer)
-        return others < peers_max
+        return others < self._peers_max
 
     def stats(self) -> tuple[ClassStats, ...]:
         """Per class: what waits now, and what happened since the start."""
