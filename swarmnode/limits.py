@@ -6,12 +6,6 @@ from typing import Final
 JOB_ID_CHARS_MAX: Final = 128
 """A task id and a fence; also a folder and a cgroup name, which may have 255 bytes."""
 
-PATH_PARTS_MAX: Final = 64
-"""Folders deep a file may lie and still be read or written by the node: each costs an open."""
-
-FILE_NAME_BYTES_MAX: Final = 3072
-"""A whole relative name: Linux refuses a path above 4096 bytes, and a work folder lies deep."""
-
 NAME_PART_BYTES_MAX: Final = 255
 """One part of a name: NAME_MAX of Linux."""
 
@@ -21,27 +15,8 @@ r"""Of an object that somebody puts: as long as any file's, each byte of which m
 LINK_BYTES_MAX: Final = 4095
 """Where a symbolic link leads: PATH_MAX of Linux without its NUL."""
 
-PATTERN_CHARS_MAX: Final = 1024
-"""A pattern of outputs: matching costs its length times that of every name."""
-
-
 TREE_ENTRIES_MAX: Final = 100_000
 """Names in one tree: about 50 MB while it is read or written; more belong into several."""
-
-TREE_PAGE_ENTRIES_MAX: Final = 512
-"""Names in a page of a tree's index: six values each stay below the 4,096 of a message."""
-
-TREE_PAGE_BYTES_MAX: Final = 48 * 1024
-"""A page is closed before it grows beyond this: with its longest name it stays below 64 KiB."""
-
-TREE_INDEX_BYTES_MAX: Final = 32 * 1024 * 1024
-"""All pages of one tree: names of 300 bytes on average, held in memory."""
-
-TREE_LINKS_FOLLOWED_MAX: Final = 40
-"""Links followed one after another: Linux gives up after as many."""
-
-TREE_LINK_STEPS_MAX: Final = 4_000_000
-"""Parts looked at to see where all links of a tree lead: two seconds at the very worst."""
 
 LISTED_FILES_MAX: Final = 4096
 """Files one listing may find: more belong into an archive the task makes itself."""
@@ -161,9 +136,6 @@ DATA_MAX: Final = 16
 
 PATTERNS_MAX: Final = 256
 """Patterns of outputs in one spec: each is tried on every name of the work folder."""
-
-OUTPUT_MATCHES_MAX: Final = 1_000_000
-"""Names times patterns with wildcards: half a minute of a thread at worst; 100,000 times ten."""
 
 OUTPUTS_APART_MAX: Final = 32
 """Files and folders that become objects of their own; of more the task gives back one tree."""
@@ -352,49 +324,3 @@ UNFIT_KEPT_MAX: Final = 64
 
 AUCTIONS_CLOSED_MAX: Final = 1024
 """Awarded auctions whose winner is remembered, so that its late bids do not release its room."""
-
-# The local API
-API_PINGS_MAX: Final = 20
-"""Round trips measured in one request: one after another, and somebody waits for them."""
-
-API_TOKENS_MAX: Final = 256
-"""Tokens in one file: each request is compared with all of them."""
-
-API_TOKENS_PER_PERSON_MAX: Final = 16
-"""Of one who was let in: they leave room for the owner's, and for each other's."""
-
-API_CONNECTIONS_MAX: Final = 512
-"""Connections to one listener: a sweep's `task wait` each, a dashboard, a proxy; 40 KB each."""
-
-API_CONNECTIONS_PER_SOURCE_MAX: Final = 384
-"""Of one host, or of one user on the unix socket: the rest stays free for somebody else."""
-
-API_HEAD_BYTES_MAX: Final = 16 * 1024
-"""Head of a request: tokens and paths of ours have a tenth of that."""
-
-API_HEAD_S: Final = 5.0
-"""From the accept, or the last answer, to the end of a request's head."""
-
-API_BODY_STALL_S: Final = 60.0
-"""A body of which nothing came for so long will not come: its disk or its line hangs."""
-
-API_REPLY_STALL_S: Final = 300.0
-"""A reader that took nothing for so long is gone; a pager may stop for a while (`logs | less`)."""
-
-API_RECEIVE_BYTES: Final = 256 * 1024
-"""Read from a socket at once: larger reads do not make a put faster."""
-
-API_SEND_BYTES: Final = 256 * 1024
-"""Written at once, so that the stall of a reader is measured from its last sign of life."""
-
-API_BACKLOG: Final = 128
-"""Connections that wait in the kernel to be accepted: a shell loop of commands at once."""
-
-API_EVICTION_PAUSE_S: Final = 0.002
-"""Between two newcomers that take somebody's place: a flood of them costs a tenth of a core."""
-
-API_REFUSAL_S: Final = 1.0
-"""What a newcomer for whom there is no place gets to be told so."""
-
-API_REFUSALS_AT_ONCE_MAX: Final = 16
-"""Of them; a flood of them is hung up on without a word."""

@@ -9,7 +9,7 @@ import trio
 
 from storage.manifests.capability import text_of_address
 from storage.objects.standing import ObjectTrouble
-from swarmnode.api.schema.node import ObjectEvent
+from swarmnode.api.schema.objects import ObjectEvent
 from swarmnode.api.schema.tasks import GapLine
 from swarmnode.api.views.tasks import event_of
 from swarmnode.limits import EVENTS_BUFFERED_MAX

@@ -21,14 +21,11 @@ from swarmnode.api.schema.environments import (
 from swarmnode.api.schema.folders import MissingReply
 from swarmnode.api.schema.node import (
     API_VERSION,
-    CostLine,
     JoinRequest,
     Me,
     MemberLine,
     NewPerson,
     NewToken,
-    ObjectDetail,
-    ObjectLine,
     PauseRequest,
     PeerLine,
     PersonAdded,
@@ -37,18 +34,23 @@ from swarmnode.api.schema.node import (
     PhraseShown,
     Pong,
     Problem,
-    PutReply,
-    ReadRequest,
     RemovalDone,
-    RemoveReply,
     RemoveRequest,
-    SameRequest,
     SecretKept,
     SecretLine,
     Status,
     TokenLine,
     TokenMade,
     UnlockRequest,
+)
+from swarmnode.api.schema.objects import (
+    CostLine,
+    ObjectDetail,
+    ObjectLine,
+    PutReply,
+    ReadRequest,
+    RemoveReply,
+    SameRequest,
 )
 from swarmnode.api.schema.tasks import (
     ExplanationDetail,

@@ -11,8 +11,8 @@ from typing import Final
 import msgspec
 
 from p2p.limits import PEERS_MAX, PENDING_MAX
+from swarmnode.api.limits import API_CONNECTIONS_MAX
 from swarmnode.errors import ConfigError
-from swarmnode.limits import API_CONNECTIONS_MAX
 
 LIMIT_MAX: Final = 1024 * 1024
 """More is not asked for: some programs close every descriptor there could be, one by one."""

@@ -22,7 +22,7 @@ from storage.facade import ReadCap
 from storage.ids import KEY_BYTES, Address, ObjectKey
 from storage.manifests.capability import ADDRESS_BYTES
 from swarmnode.errors import FolderNewerError, TreeRefusedError
-from swarmnode.limits import TREE_ENTRIES_MAX, TREE_INDEX_BYTES_MAX
+from swarmnode.limits import TREE_ENTRIES_MAX
 from swarmnode.tree.format import (
     HEAD_BYTES_MAX,
     LENGTH_BYTES,
@@ -31,7 +31,7 @@ from swarmnode.tree.format import (
     read_index,
     write_index,
 )
-from swarmnode.tree.limits import FOLDER_PACKS_MAX, FOLDER_REPEATED_BYTES_MAX
+from swarmnode.tree.limits import FOLDER_PACKS_MAX, FOLDER_REPEATED_BYTES_MAX, TREE_INDEX_BYTES_MAX
 
 FOLDER_MAGIC: Final = b"swarm folder 1\n"
 _FAMILY: Final = b"swarm folder "

@@ -17,13 +17,8 @@ import msgspec
 from p2p.errors import WireError
 from p2p.wire.codec import Record, decode_as, encode
 from swarmnode.errors import NameRefusedError, TreeRefusedError
-from swarmnode.limits import (
-    LINK_BYTES_MAX,
-    TREE_ENTRIES_MAX,
-    TREE_INDEX_BYTES_MAX,
-    TREE_PAGE_BYTES_MAX,
-    TREE_PAGE_ENTRIES_MAX,
-)
+from swarmnode.limits import LINK_BYTES_MAX, TREE_ENTRIES_MAX
+from swarmnode.tree.limits import TREE_INDEX_BYTES_MAX, TREE_PAGE_BYTES_MAX, TREE_PAGE_ENTRIES_MAX
 from swarmnode.tree.links import Links
 from swarmnode.tree.names import Parts, check_parts, text_of
 

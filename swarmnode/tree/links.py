@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from enum import Enum
 
 from swarmnode.errors import TreeRefusedError
-from swarmnode.limits import PATH_PARTS_MAX, TREE_LINK_STEPS_MAX, TREE_LINKS_FOLLOWED_MAX
+from swarmnode.tree.limits import PATH_PARTS_MAX, TREE_LINK_STEPS_MAX, TREE_LINKS_FOLLOWED_MAX
 from swarmnode.tree.names import Parts
 
 

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from swarmnode.errors import NameRefusedError
-from swarmnode.limits import FILE_NAME_BYTES_MAX
+from swarmnode.tree.limits import FILE_NAME_BYTES_MAX
 from swarmnode.tree.names import normal
 
 WORK: Final = "/work"

@@ -10,7 +10,8 @@ from functools import partial
 from typing import Final
 
 from swarmnode.errors import NameRefusedError
-from swarmnode.limits import FILE_NAME_BYTES_MAX, NAME_PART_BYTES_MAX, PATH_PARTS_MAX
+from swarmnode.limits import NAME_PART_BYTES_MAX
+from swarmnode.tree.limits import FILE_NAME_BYTES_MAX, PATH_PARTS_MAX
 
 Parts = tuple[bytes, ...]
 """A relative name, split: `()` is the folder itself."""

@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from swarmnode.errors import NameRefusedError
-from swarmnode.limits import PATTERN_CHARS_MAX
+from swarmnode.tree.limits import PATTERN_CHARS_MAX
 from swarmnode.tree.names import Parts, check_parts
 
 

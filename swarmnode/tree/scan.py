@@ -13,8 +13,9 @@ from typing import Final, Protocol, TypeVar
 import msgspec
 
 from swarmnode.errors import NameRefusedError, TreeChangedError, TreeRefusedError
-from swarmnode.limits import PATH_PARTS_MAX, TREE_ENTRIES_MAX, WALKED_ENTRIES_MAX
+from swarmnode.limits import TREE_ENTRIES_MAX, WALKED_ENTRIES_MAX
 from swarmnode.tree.format import RIGHTS, EntryKind, TreeEntry, shown
+from swarmnode.tree.limits import PATH_PARTS_MAX
 from swarmnode.tree.names import Parts, check_parts, joined
 
 FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

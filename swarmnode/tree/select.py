@@ -10,8 +10,9 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from swarmnode.errors import TreeRefusedError
-from swarmnode.limits import OUTPUT_MATCHES_MAX, OUTPUTS_APART_MAX
+from swarmnode.limits import OUTPUTS_APART_MAX
 from swarmnode.tree.format import EntryKind, shown
+from swarmnode.tree.limits import OUTPUT_MATCHES_MAX
 from swarmnode.tree.links import Links
 from swarmnode.tree.names import Parts
 from swarmnode.tree.pattern import Pattern

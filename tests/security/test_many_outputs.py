@@ -12,9 +12,10 @@ from swarmnode.errors import OutputUnsafeError
 from swarmnode.executor.fake.executor import FakeExecutor
 from swarmnode.executor.fake.programs import Process, Run
 from swarmnode.executor.port import JobId
-from swarmnode.limits import FILE_NAME_BYTES_MAX, OUTPUT_MATCHES_MAX, OUTPUTS_APART_MAX
+from swarmnode.limits import OUTPUTS_APART_MAX
 from swarmnode.tasks.messages import AskFiles, Phase, State
 from swarmnode.tree.format import EntryKind, TreeEntry, write_index
+from swarmnode.tree.limits import FILE_NAME_BYTES_MAX, OUTPUT_MATCHES_MAX
 from swarmnode.tree.pattern import Pattern
 from swarmnode.tree.scan import Found
 from swarmnode.tree.select import select

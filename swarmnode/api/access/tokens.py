@@ -19,8 +19,8 @@ import msgspec
 from p2p.errors import IdentityError
 from p2p.identity.private_files import read_private_file, replace_private_file
 from swarmnode.api.access.asker import Principal
+from swarmnode.api.limits import API_TOKENS_MAX, API_TOKENS_PER_PERSON_MAX
 from swarmnode.errors import ConfigError, NotAllowedError, TokenUnknownError
-from swarmnode.limits import API_TOKENS_MAX, API_TOKENS_PER_PERSON_MAX
 
 TOKEN_SCOPES: Final = ("read", "submit", "admin")
 ID_CHARS: Final = 12

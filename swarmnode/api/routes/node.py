@@ -8,9 +8,9 @@ from starlette.routing import Route
 from p2p.ids import PeerId
 from swarmnode.api.access.asker import asker_of
 from swarmnode.api.face import NodeFace
+from swarmnode.api.limits import API_PINGS_MAX
 from swarmnode.api.reply import body_as, reply
 from swarmnode.api.schema.node import JoinRequest, PauseRequest, PhraseRequest, Pong, RemoveRequest
-from swarmnode.limits import API_PINGS_MAX
 
 
 class NodeRoutes:

@@ -21,7 +21,7 @@ from storage.manifests.capability import parse_cap
 from swarmnode.api.access.asker import LOCKED, asker_of, lab_reason, shown
 from swarmnode.api.face import NodeFace
 from swarmnode.api.reply import CutShort, Stream, body_as, flag, reply
-from swarmnode.api.schema.node import ReadRequest, RemoveReply, SameRequest
+from swarmnode.api.schema.objects import ReadRequest, RemoveReply, SameRequest
 from swarmnode.api.views.objects import (
     address_of,
     costs_of,

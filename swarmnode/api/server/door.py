@@ -11,15 +11,15 @@ import trio
 
 from p2p.accepting import accept_forever
 from swarmnode.api.app import Gatekeeper
-from swarmnode.api.schema.node import Problem
-from swarmnode.api.server.http1 import HttpConnection
-from swarmnode.api.server.seats import Seat, Seats
-from swarmnode.limits import (
+from swarmnode.api.limits import (
     API_EVICTION_PAUSE_S,
     API_RECEIVE_BYTES,
     API_REFUSAL_S,
     API_REFUSALS_AT_ONCE_MAX,
 )
+from swarmnode.api.schema.node import Problem
+from swarmnode.api.server.http1 import HttpConnection
+from swarmnode.api.server.seats import Seat, Seats
 
 _UCRED: Final = struct.Struct("3i")
 """pid, uid and gid of a unix socket's other end (SO_PEERCRED of unix(7))."""

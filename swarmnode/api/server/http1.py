@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Scope
 
 from swarmnode.api.app import GIVES_WAY
-from swarmnode.limits import (
+from swarmnode.api.limits import (
     API_BODY_STALL_S,
     API_HEAD_BYTES_MAX,
     API_HEAD_S,

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from swarmnode.limits import API_CONNECTIONS_MAX, API_CONNECTIONS_PER_SOURCE_MAX
+from swarmnode.api.limits import API_CONNECTIONS_MAX, API_CONNECTIONS_PER_SOURCE_MAX
 
 
 class Seat(msgspec.Struct, eq=False):

@@ -19,12 +19,12 @@ from starlette.applications import Starlette
 
 from swarmnode.api.access.asker import Principal
 from swarmnode.api.app import Gatekeeper, Tokens
+from swarmnode.api.limits import API_BACKLOG, API_CONNECTIONS_MAX, API_CONNECTIONS_PER_SOURCE_MAX
 from swarmnode.api.schema.node import Problem
 from swarmnode.api.server.door import ApiDoor
 from swarmnode.api.server.seats import Seats
 from swarmnode.errors import AlreadyRunningError, SwarmError
 from swarmnode.home.places import host_and_port
-from swarmnode.limits import API_BACKLOG, API_CONNECTIONS_MAX, API_CONNECTIONS_PER_SOURCE_MAX
 
 UNIX_UMASK: Final = 0o177
 SHARED_UMASK: Final = 0o111

@@ -10,7 +10,7 @@ from storage.errors import ObjectUnknownError
 from storage.facade import ObjectEntry, ObjectKind, Objects, ObjectStat, PutReceipt, Unfinished
 from storage.ids import Address
 from storage.manifests.capability import parse_address, parse_cap, text_of_address, text_of_cap
-from swarmnode.api.schema.node import CostLine, ObjectDetail, ObjectLine, PutReply, ShardLine
+from swarmnode.api.schema.objects import CostLine, ObjectDetail, ObjectLine, PutReply, ShardLine
 
 STATS_AT_ONCE: Final = 16
 STATS_S: Final = 5.0

@@ -4,6 +4,7 @@ import statistics
 
 import click
 
+from swarmnode.api.limits import API_PINGS_MAX
 from swarmnode.cli import exits
 from swarmnode.cli.client import Document
 from swarmnode.cli.groups import NearestGroup
@@ -11,7 +12,6 @@ from swarmnode.cli.machines import Machines
 from swarmnode.cli.output import emit, emit_rows, output_option, paint, printable, stamp
 from swarmnode.cli.removed import REMOVED
 from swarmnode.cli.talk import human_bytes, node, wait_option
-from swarmnode.limits import API_PINGS_MAX
 
 STATE_COLOURS = {"ready": "green", "joining": "yellow", "starting": "yellow", "stopping": "red"}
 

@@ -9,8 +9,8 @@ import trio
 import trio.testing
 from starlette.requests import Request
 
+from swarmnode.api.limits import API_BODY_STALL_S, API_HEAD_S, API_REPLY_STALL_S
 from swarmnode.api.server.http1 import HttpConnection
-from swarmnode.limits import API_BODY_STALL_S, API_HEAD_S, API_REPLY_STALL_S
 
 GET = b"GET / HTTP/1.1\r\nhost: swarm\r\n\r\n"
 App = Callable[..., Awaitable[None]]

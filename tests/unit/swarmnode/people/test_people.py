@@ -9,6 +9,7 @@ from storage.engine.memory_tables import MemoryTables
 from swarmnode.api.access.asker import OWNER, Principal
 from swarmnode.api.access.tokens import TokenBook, add_token, hash_of
 from swarmnode.api.access.users import who_is
+from swarmnode.api.limits import API_TOKENS_PER_PERSON_MAX
 from swarmnode.api.schema.node import Problem
 from swarmnode.errors import (
     ConfigError,
@@ -17,7 +18,6 @@ from swarmnode.errors import (
     PersonUnknownError,
     TokenUnknownError,
 )
-from swarmnode.limits import API_TOKENS_PER_PERSON_MAX
 from swarmnode.people.book import People
 from testnet.sim.seeded import simulated
 
