@@ -39,9 +39,9 @@ def _gauges(status: Status) -> tuple[tuple[str, str, float], ...]:
     return (
         ("ready", "1 when the node can serve.", float(status.state == "ready")),
         ("uptime_seconds", "Seconds since the start.", status.uptime_s),
-        ("peers_direct", "Peers connected directly.", status.reach.direct),
-        ("peers_by_relay", "Peers connected by a relay.", status.reach.by_relay),
-        ("relay_circuits_open", "Circuits carried for others now.", status.reach.circuits),
+        ("peers_direct", "Peers connected directly.", status.peers.direct),
+        ("peers_by_relay", "Peers connected by a relay.", status.peers.by_relay),
+        ("relay_circuits_open", "Circuits carried for others now.", status.peers.circuits),
         ("storage_used_bytes", "Shard bytes on this machine.", storage.used_bytes),
         ("storage_free_bytes", "Shard bytes that still fit.", storage.free_bytes),
         ("cache_bytes", "Bytes in the hot cache.", storage.cache_bytes),

@@ -32,7 +32,7 @@ from swarmnode.executor.sandbox.command import (
     task_environment,
 )
 from swarmnode.executor.sandbox.etc import ETC_NET
-from swarmnode.executor.sandbox.reach import bound_by, rules
+from swarmnode.executor.sandbox.paths import bound_by, rules
 from swarmnode.executor.sandbox.seccomp import filter_program
 from swarmnode.executor.sandbox.secrets import in_memory
 from swarmnode.executor.shim import pairs
@@ -317,10 +317,10 @@ class Launcher(msgspec.Struct, frozen=True):
         env = self._task_environment(spec, seen, str(folder.work), str(folder.tmp), str(folder.ctx))
         shown = [folder.ctx, *bound_by(seen.options)]
         devices = [self.gpu_device(uuid) for uuid in spec.gpus]
-        reach = rules(shown, (folder.work, folder.tmp), devices)
+        paths = rules(shown, (folder.work, folder.tmp), devices)
         return [
             ("guard_uid", str(record.guard_uid)),
-            *(("reach", rule) for rule in reach),
+            *(("path", rule) for rule in paths),
             *(("argv", word) for word in spec.argv),
             *(("env", f"{key}={value}") for key, value in env.items()),
         ]

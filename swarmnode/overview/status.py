@@ -33,7 +33,7 @@ from swarmnode.home.config import Config
 from swarmnode.home.membership_end import of_us, removal_words
 from swarmnode.market.service import MarketService
 from swarmnode.overview.notices import NodeHealth
-from swarmnode.overview.reach import carried_counters, reach
+from swarmnode.overview.peers import carried_counters, peers_status
 from swarmnode.overview.troubles import trouble_words
 from swarmnode.recovery.finding import notes_of, returned_note
 from swarmnode.resources.advert import ResourceAdvert
@@ -174,7 +174,7 @@ class StatusReader(msgspec.Struct):
             counters=self._counters(storage),
             valid_until_ms=0 if papers is None else papers.me.expires_ms,
             notes=() if person else self._notes(),
-            reach=reach(self.edges.host, carries=self.config.network.relay),
+            peers=peers_status(self.edges.host, carries=self.config.network.relay),
         )
 
     def _notes(self) -> tuple[str, ...]:

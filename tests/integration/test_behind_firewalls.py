@@ -129,7 +129,7 @@ def test_they_join_by_one_that_both_reach_and_are_shown_as_relayed(
     assert f"relay {relay}" in listed.stdout
     status = walled.cli("alice", tmp_path, "status").stdout
     assert "2 directly, 1 by relay" in status
-    assert walled[relay].client.get("/api/v1/status")["reach"]["circuits"] >= 1
+    assert walled[relay].client.get("/api/v1/status")["peers"]["circuits"] >= 1
     assert f"bob by relay {relay}" in walled.cli("alice", tmp_path, "doctor").stdout
     pong = walled.cli("alice", tmp_path, "ping", "bob", "-o", "json")
     assert pong.returncode == 0, pong.stderr
@@ -142,7 +142,7 @@ def test_what_one_puts_the_other_reads_and_the_relays_keep_nothing(walled: Walle
     assert got == data
     for relay in RELAYS:
         assert walled[relay].client.get("/api/v1/status")["storage"]["used_bytes"] == 0
-    carried = [walled[relay].client.get("/api/v1/status")["reach"] for relay in RELAYS]
+    carried = [walled[relay].client.get("/api/v1/status")["peers"] for relay in RELAYS]
     assert sum(each["carried_bytes"] for each in carried) > len(data) // 2
 
 

@@ -157,7 +157,7 @@ class ComputeStatus(msgspec.Struct, frozen=True):
     """How tasks see datasets (lazy, whole, inside), and why not in a better way."""
 
 
-class Reach(msgspec.Struct, frozen=True):
+class PeersStatus(msgspec.Struct, frozen=True):
     """How others are connected, and what is carried for them. Bytes are both ways added."""
 
     direct: int = 0
@@ -196,7 +196,7 @@ class Status(msgspec.Struct, frozen=True):
     """When this machine's membership ends, unless it is renewed before."""
     notes: tuple[str, ...] = ()
     """What its owner should know and is no fault."""
-    reach: Reach = Reach()
+    peers: PeersStatus = PeersStatus()
 
 
 class PauseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

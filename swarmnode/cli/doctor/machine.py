@@ -87,15 +87,15 @@ def work_disks(root: Path = Path("/"), *, is_root: bool | None = None) -> Check:
     return Check("work-disks", OK, "each task has a file system of its own (disk-fs)")
 
 
-def reach(*, is_container: bool) -> Check:
+def paths(*, is_container: bool) -> Check:
     """Which files does a task see? bubblewrap shows it few; in a container Landlock has to."""
     version = landlock.abi()
     if not is_container:
-        return Check("reach", OK, "bubblewrap shows a task nothing but what is its own (paths)")
+        return Check("paths", OK, "bubblewrap shows a task nothing but what is its own")
     if why := landlock.trouble():
         trouble, _, fix = why.partition("; needs ")
-        return Check("reach", WARN, trouble, fix)
-    return Check("reach", OK, f"Landlock (version {version}) shuts each task in (paths)")
+        return Check("paths", WARN, trouble, fix)
+    return Check("paths", OK, f"Landlock (version {version}) shuts each task in")
 
 
 def control_groups(root: Path = Path("/"), *, is_container: bool = False) -> Check:

@@ -43,20 +43,20 @@ def recovery(home: Home, config: Config) -> Check:
     return Check("recovery", OK, "by your phrase alone (swarmnode key phrase)")
 
 
-def reach(home: Home) -> Check:
+def peers(home: Home) -> Check:
     """How the others are connected: those by relay have a slower way, and the reason is a port."""
     try:
         machines = Machines.seen_by(Client(home.api_socket, timeout_s=_ANSWER_S))
     except (NodeUnreachableError, ApiError):
-        return Check("reach", OK, "no node runs here that could have reached any")
+        return Check("peers", OK, "no node runs here that could have reached any")
     others = [row for row in machines.rows if row["connected"] and not row["me"]]
     relayed = [row for row in others if row.get("relay")]
     ways = [f"{machines.label(row['peer'])} by {machines.way(row)}" for row in relayed]
     direct = f"{len(others) - len(ways)} directly"
     if not ways:
-        return Check("reach", OK, direct)
+        return Check("peers", OK, direct)
     fix = "let TCP in to [listen] addresses of one of each two: they then meet directly"
-    return Check("reach", OK, f"{direct}; {', '.join(ways)}", fix)
+    return Check("peers", OK, f"{direct}; {', '.join(ways)}", fix)
 
 
 def copies(home: Home) -> Check:

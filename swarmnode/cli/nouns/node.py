@@ -43,7 +43,7 @@ def _print_status(status: Document) -> None:
             "membership": _membership(status),
             "members": f"{status['members_alive']} alive, {status['members_suspect']} suspect, "
             f"{status['members_dead']} dead",
-            "reach": _reach(status["reach"]) if "reach" in status else "-",
+            "peers": _peers(status["peers"]) if "peers" in status else "-",
             "addresses": status["addresses"],
             "compute": _lent(compute),
             "gpus": compute["gpus"],
@@ -78,13 +78,13 @@ def _lent(compute: Document) -> str:
     return f"{cores}, {human_bytes(compute['memory_free_bytes'])} memory free"
 
 
-def _reach(reach: Document) -> str:
+def _peers(peers: Document) -> str:
     """How others are connected, and what is carried for them."""
-    words = f"{reach['direct']} directly, {reach['by_relay']} by relay"
-    if not reach["carries"]:
+    words = f"{peers['direct']} directly, {peers['by_relay']} by relay"
+    if not peers["carries"]:
         return f"{words}; carries nothing for others"
-    carried = human_bytes(reach["carried_bytes"])
-    return f"{words}; carries {reach['circuits']} circuits for others, {carried} so far"
+    carried = human_bytes(peers["carried_bytes"])
+    return f"{words}; carries {peers['circuits']} circuits for others, {carried} so far"
 
 
 def _task_net(compute: Document) -> str:

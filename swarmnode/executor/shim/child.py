@@ -52,7 +52,7 @@ def _shut_in(sandbox: "Sandbox", folder: str, fds: "dict[int, int]", parent: int
     if sandbox.is_container:
         os.chdir(folder + "/work")
         program = os.read(fds[FD_SECCOMP], 1 << 20)
-        uid_mode.become(sandbox.uid, program, parent, sandbox.reach)
+        uid_mode.become(sandbox.uid, program, parent, sandbox.paths)
         return
     hatch = fds.pop(FD_HATCH, -1)
     for number, fd in fds.items():

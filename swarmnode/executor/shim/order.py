@@ -70,7 +70,7 @@ class Sandbox:
         """Path of bubblewrap's options; empty in a container."""
         self.stage = [value for key, value in entries if key == "stage"]
         """What is laid out for a user who may not go where it lies."""
-        self.reach = [value for key, value in entries if key == "reach"]
+        self.paths = [value for key, value in entries if key == "path"]
         """In a container: what Landlock leaves it, see kernel/landlock.py."""
         self.mounts = [value for key, value in entries if key == "mount"]
         """Of each dataset that is answered by a node: what it is, and for whom is not staged where

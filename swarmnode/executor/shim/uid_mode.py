@@ -41,10 +41,10 @@ def adopt_orphans() -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def become(uid: int, program: bytes, parent: int, reach: "list[str]") -> None:
+def become(uid: int, program: bytes, parent: int, paths: "list[str]") -> None:
     """Turn this freshly forked process into the task's user, for good. Raises OSError."""
     os.setsid()  # a group of its own, for SIGTERM
-    ruleset = landlock.prepare(reach)
+    ruleset = landlock.prepare(paths)
     stage.become(uid)
     _prctl(_PR_SET_PDEATHSIG, SIGKILL)  # after the change of user, which clears it
     if os.getppid() != parent:

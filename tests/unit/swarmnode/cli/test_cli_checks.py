@@ -75,11 +75,11 @@ def test_no_gpu_driver_is_normal_and_half_a_driver_is_not(tmp_path: Path) -> Non
 def test_what_a_task_sees_is_shut_off_by_bubblewrap_or_landlock_or_said_to_be_open(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert checks_machine.reach(is_container=False).status == checks.OK
+    assert checks_machine.paths(is_container=False).status == checks.OK
     monkeypatch.setattr("swarmnode.executor.kernel.landlock.abi", lambda: 7)
-    assert "version 7" in checks_machine.reach(is_container=True).detail
+    assert "version 7" in checks_machine.paths(is_container=True).detail
     monkeypatch.setattr("swarmnode.executor.kernel.landlock.abi", lambda: 0)
-    found = checks_machine.reach(is_container=True)
+    found = checks_machine.paths(is_container=True)
     assert found.status == checks.WARN
     assert "Linux 5.19" in found.fix
 

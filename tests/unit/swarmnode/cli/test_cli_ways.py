@@ -3,7 +3,7 @@
 from typing import Any
 
 from swarmnode.cli.machines import Machines
-from swarmnode.cli.nouns.node import _reach
+from swarmnode.cli.nouns.node import _peers
 
 
 def row(name: str, **given: object) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def test_a_node_of_before_that_says_nothing_of_relays_is_taken_at_its_word() -> 
 
 
 def test_status_says_what_is_carried_and_when_nothing_is() -> None:
-    reach = {"direct": 2, "by_relay": 1, "carries": True, "circuits": 3, "carried_bytes": 2048}
-    assert _reach(reach) == "2 directly, 1 by relay; carries 3 circuits for others, 2.0 KiB so far"
-    nothing = {**reach, "carries": False}
-    assert _reach(nothing) == "2 directly, 1 by relay; carries nothing for others"
+    peers = {"direct": 2, "by_relay": 1, "carries": True, "circuits": 3, "carried_bytes": 2048}
+    assert _peers(peers) == "2 directly, 1 by relay; carries 3 circuits for others, 2.0 KiB so far"
+    nothing = {**peers, "carries": False}
+    assert _peers(nothing) == "2 directly, 1 by relay; carries nothing for others"

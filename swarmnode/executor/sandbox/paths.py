@@ -1,4 +1,4 @@
-"""What a task of the sandbox `container` may reach of the files there, as Landlock is told it.
+"""What a task of the sandbox `container` may use of the files there, as Landlock is told it.
 
 The container's programs and settings, its environment, what its node has for it, and its own two
 folders: not the folders of other tasks, nor the data of whoever else uses the container.

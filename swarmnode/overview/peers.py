@@ -1,14 +1,14 @@
 """How others are connected to this machine, and what it carries between them."""
 
 from p2p.host.port import Host
-from swarmnode.api.schema.node import Reach
+from swarmnode.api.schema.node import PeersStatus
 
 
-def reach(host: Host, *, carries: bool) -> Reach:
+def peers_status(host: Host, *, carries: bool) -> PeersStatus:
     """As it is now."""
     carried, peers = host.carried(), host.peers()
     by_relay = sum(host.relay_of(peer) is not None for peer in peers)
-    return Reach(
+    return PeersStatus(
         direct=len(peers) - by_relay,
         by_relay=by_relay,
         carries=carries,
