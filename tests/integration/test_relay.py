@@ -11,13 +11,13 @@ from p2p.host.peers.config import DialConfig, HostConfig, RelayConfig
 from p2p.host.peers.framing import check_answer
 from p2p.host.relay import carrying, splice
 from p2p.host.relay.asking import Asking
+from p2p.host.relay.limits import CIRCUIT_REQUESTS_BURST, CIRCUITS_ARRIVING_MAX
 from p2p.host.relay.messages import CircuitOffered, CircuitOpened, CircuitRefused, CircuitWanted
 from p2p.host.relay.relayed_stream import RelayedStream
 from p2p.host.relay.rules import Circuit
 from p2p.host.relay.talk import hear
 from p2p.host.relay.talk import say as say_on
 from p2p.ids import PeerId, TrafficClass
-from p2p.limits import CIRCUIT_REQUESTS_BURST, CIRCUITS_ARRIVING_MAX
 from p2p.link.agreement import opening
 from p2p.link.stream import LinkStream
 from testnet.lone_peer import lone_host

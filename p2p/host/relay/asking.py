@@ -16,11 +16,11 @@ from p2p.errors import (
 from p2p.host.peers.config import RelayConfig
 from p2p.host.peers.framing import check_answer
 from p2p.host.peers.peer import PeerConn
+from p2p.host.relay.limits import RELAYS_KNOWN_MAX
 from p2p.host.relay.messages import CircuitOpened, CircuitRefused, CircuitWanted
 from p2p.host.relay.rules import circuit_text, in_order, meaning_of
 from p2p.host.relay.talk import hear, say
 from p2p.ids import PeerId
-from p2p.limits import RELAYS_KNOWN_MAX
 from p2p.link.agreement import opening
 from p2p.link.stream import LinkStream
 from p2p.link.yamux import frames as yamux

@@ -16,17 +16,17 @@ from p2p.host.peers.config import RelayConfig
 from p2p.host.peers.framing import check_answer
 from p2p.host.peers.peer import PeerConn
 from p2p.host.port import CarriedTotals
-from p2p.host.relay.messages import CircuitOffered, CircuitOpened, CircuitRefused, CircuitWanted
-from p2p.host.relay.rules import REFUSALS, Circuit, meaning_of, why_full
-from p2p.host.relay.splice import RateCap, splice
-from p2p.host.relay.talk import hear, say
-from p2p.ids import PeerId
-from p2p.limits import (
+from p2p.host.relay.limits import (
     CIRCUIT_BULK_WINDOW_BYTES,
     CIRCUIT_REQUESTS_BURST,
     CIRCUIT_REQUESTS_PER_S,
     CIRCUIT_WINDOW_BYTES,
 )
+from p2p.host.relay.messages import CircuitOffered, CircuitOpened, CircuitRefused, CircuitWanted
+from p2p.host.relay.rules import REFUSALS, Circuit, meaning_of, why_full
+from p2p.host.relay.splice import RateCap, splice
+from p2p.host.relay.talk import hear, say
+from p2p.ids import PeerId
 from p2p.link.agreement import opening
 from p2p.link.stream import LinkStream
 from p2p.link.yamux import frames as yamux

@@ -10,9 +10,9 @@ from p2p.host.addresses import Address
 from p2p.host.peers.config import RelayConfig
 from p2p.host.peers.whereabouts import together
 from p2p.host.relay.asking import Asking
+from p2p.host.relay.limits import RELAYS_KNOWN_MAX
 from p2p.host.relay.rules import circuit_text
 from p2p.ids import PeerId
-from p2p.limits import RELAYS_KNOWN_MAX
 
 ANSWERED: Final = ("token", "clock", CAUSE_FULL)
 """Causes for which another way would do no better: the peer, or we, said no."""

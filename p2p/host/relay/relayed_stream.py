@@ -5,8 +5,12 @@ from typing import Final
 import trio
 
 from p2p.errors import LinkClosedError, StreamResetError
+from p2p.host.relay.limits import (
+    CIRCUIT_BACKLOG_BYTES,
+    CIRCUIT_CALLS_BACKLOG_BYTES,
+    CIRCUIT_PIECE_BYTES,
+)
 from p2p.ids import PeerId
-from p2p.limits import CIRCUIT_BACKLOG_BYTES, CIRCUIT_CALLS_BACKLOG_BYTES, CIRCUIT_PIECE_BYTES
 from p2p.link.stream import LinkStream
 
 _RECEIVE_BYTES: Final = 256 * 1024

@@ -6,13 +6,13 @@ from typing import Final
 
 import msgspec
 
-from p2p.ids import PeerId
-from p2p.limits import (
+from p2p.host.relay.limits import (
     CIRCUITS_BULK_MAX,
     CIRCUITS_BULK_PER_PEER_MAX,
     CIRCUITS_MAX,
     CIRCUITS_PER_PEER_MAX,
 )
+from p2p.ids import PeerId
 
 REFUSALS: Final[Mapping[str, str]] = {
     "off": "it carries nothing for others ([network] relay)",

@@ -8,16 +8,16 @@ import trio
 from p2p.buckets import Buckets
 from p2p.errors import LinkClosedError, StreamResetError, WireError
 from p2p.host.peers.peer import PeerConn
+from p2p.host.relay.limits import (
+    CIRCUIT_REQUESTS_BURST,
+    CIRCUIT_REQUESTS_PER_S,
+    CIRCUITS_ARRIVING_MAX,
+)
 from p2p.host.relay.messages import CircuitOffered, CircuitOpened, CircuitRefused
 from p2p.host.relay.relayed_stream import RelayedStream
 from p2p.host.relay.rules import REFUSALS
 from p2p.host.relay.talk import hear, say
 from p2p.ids import PeerId
-from p2p.limits import (
-    CIRCUIT_REQUESTS_BURST,
-    CIRCUIT_REQUESTS_PER_S,
-    CIRCUITS_ARRIVING_MAX,
-)
 from p2p.link.stream import LinkStream
 from p2p.link.yamux import frames as yamux
 

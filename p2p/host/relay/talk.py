@@ -1,7 +1,7 @@
 """One message on a stream that becomes a circuit: not a byte more of it may be read."""
 
 from p2p.errors import WireError
-from p2p.limits import CIRCUIT_MESSAGE_BYTES_MAX
+from p2p.host.relay.limits import CIRCUIT_MESSAGE_BYTES_MAX
 from p2p.link.stream import LinkStream
 from p2p.wire.codec import Message, decode, encode
 from p2p.wire.frames import frame

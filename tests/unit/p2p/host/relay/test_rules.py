@@ -4,9 +4,9 @@ import random
 
 import pytest
 
+from p2p.host.relay.limits import CIRCUITS_BULK_PER_PEER_MAX, CIRCUITS_MAX, CIRCUITS_PER_PEER_MAX
 from p2p.host.relay.rules import REFUSALS, Circuit, in_order, meaning_of, why_full
 from p2p.ids import PeerId
-from p2p.limits import CIRCUITS_BULK_PER_PEER_MAX, CIRCUITS_MAX, CIRCUITS_PER_PEER_MAX
 
 ALICE, BOB = PeerId("alice"), PeerId("bob")
 RELAYS = [PeerId(f"relay{number}") for number in range(8)]

@@ -9,11 +9,12 @@ import trio
 from trio.testing import MockClock
 
 from p2p.errors import StreamResetError
+from p2p.host.relay.limits import CIRCUIT_BULK_WINDOW_BYTES, CIRCUIT_WINDOW_BYTES
 from p2p.host.relay.relayed_stream import RelayedStream
 from p2p.host.relay.rules import Circuit
 from p2p.host.relay.splice import RateCap, splice
 from p2p.ids import PeerId
-from p2p.limits import CIRCUIT_BULK_WINDOW_BYTES, CIRCUIT_WINDOW_BYTES, LINK_OUTPUT_BYTES_MAX
+from p2p.limits import LINK_OUTPUT_BYTES_MAX
 from p2p.link.connection import Connection
 from p2p.link.stream import LinkStream
 from tests.unit.p2p.link.test_connection import linked
