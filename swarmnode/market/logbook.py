@@ -139,7 +139,7 @@ class LogBook:
             if not self._followers[key]:
                 del self._followers[key]
 
-    def reach(self, task: TaskId, stream: str) -> tuple[int, int]:
+    def extent(self, task: TaskId, stream: str) -> tuple[int, int]:
         """The attempt that wrote last, and how much of it there is."""
         record = self._stream(self._tables, task, stream)
         return record.fence, record.length - record.base

@@ -37,7 +37,7 @@ LOOK_S: Final = 0.5
 CALL_TIMEOUT_S: Final = 10.0
 BRING_S: Final = 30.0
 """A keeper that takes longer gets the rest with the next copy: the others wait for it meanwhile."""
-Reach = tuple[int, int]
+Extent = tuple[int, int]
 """The attempt that wrote last, and how much of it there is."""
 _ASK: Final = (0, 0, b"")
 """No piece: how far is it kept?"""
@@ -75,7 +75,7 @@ class LogCopies:
         """Something is due."""
         self._busy: set[TaskId] = set()
         """Being copied now."""
-        self._reaches: dict[TaskId, dict[tuple[PeerId, str], Reach]] = {}
+        self._extents: dict[TaskId, dict[tuple[PeerId, str], Extent]] = {}
         """How far each keeper said that it has a stream, of tasks that we act for."""
         self._shares = LogShares()
         self._limiter = trio.CapacityLimiter(CARRIED_AT_ONCE)
@@ -111,7 +111,7 @@ class LogCopies:
     def forget(self, task: TaskId) -> None:
         """It is no more here."""
         self._due.pop(task, None)
-        self._reaches.pop(task, None)
+        self._extents.pop(task, None)
         self._shares.forget(task)
 
     # -- who acts
@@ -121,10 +121,10 @@ class LogCopies:
         record = self._custody.find(task)
         if record is None or self._custody.post_of(task) is not Post.ACTS:
             return []
-        ours = {stream: self._logbook.reach(task, stream) for stream in STREAMS}
+        ours = {stream: self._logbook.extent(task, stream) for stream in STREAMS}
         if not any(have for _, have in ours.values()):
             return []
-        theirs, me = self._reaches.get(task, {}), self._rpc.peer_id
+        theirs, me = self._extents.get(task, {}), self._rpc.peer_id
         return [
             peer
             for peer in record.keepers
@@ -157,10 +157,10 @@ class LogCopies:
 
     def _forget_who_left(self, task: TaskId) -> None:
         """Who is a keeper no more lets the log go, and lacks all of it when it is one again."""
-        record, reaches = self._custody.find(task), self._reaches.get(task, {})
-        for peer, stream in list(reaches):
+        record, extents = self._custody.find(task), self._extents.get(task, {})
+        for peer, stream in list(extents):
             if record is None or peer not in record.keepers:
-                del reaches[peer, stream]
+                del extents[peer, stream]
 
     async def _bring(self, task: TaskId, peer: PeerId) -> None:
         with trio.move_on_after(BRING_S):
@@ -175,8 +175,8 @@ class LogCopies:
 
     async def _bring_stream(self, task: TaskId, peer: PeerId, stream: str) -> None:
         """Piece by piece, as long as each is kept: who says otherwise is believed once."""
-        reaches = self._reaches.setdefault(task, {})
-        had, went_back = reaches.get((peer, stream)), False
+        extents = self._extents.setdefault(task, {})
+        had, went_back = extents.get((peer, stream)), False
         while True:
             # Where it is not known how far it has it, it is asked.
             fence, offset, body = self._logbook.piece_after(task, stream, *had) if had else _ASK
@@ -189,9 +189,9 @@ class LogCopies:
                 if went_back or told == had:
                     return self._has_all(task, peer, stream)
                 went_back = True
-            had = reaches[peer, stream] = told
+            had = extents[peer, stream] = told
 
-    async def _bring_piece(self, peer: PeerId, piece: CopyLog, body: bytes) -> Reach:
+    async def _bring_piece(self, peer: PeerId, piece: CopyLog, body: bytes) -> Extent:
         told, _ = await self._rpc.call(
             peer,
             piece,
@@ -204,7 +204,7 @@ class LogCopies:
 
     def _has_all(self, task: TaskId, peer: PeerId, stream: str) -> None:
         """Nothing more is for it until there is more."""
-        self._reaches.setdefault(task, {})[peer, stream] = self._logbook.reach(task, stream)
+        self._extents.setdefault(task, {})[peer, stream] = self._logbook.extent(task, stream)
 
     # -- the others
 
@@ -219,7 +219,7 @@ class LogCopies:
             raise RefusalError("stale", "no copy of that log is wanted here")
         if body:
             await self._keep(record, ask, body)
-        return LogCopied(*self._logbook.reach(ask.task, ask.stream)), b""
+        return LogCopied(*self._logbook.extent(ask.task, ask.stream)), b""
 
     async def _keep(self, record: GuardRecord, ask: CopyLog, body: bytes) -> None:
         """Of attempts that we know of alone: one made up would have the true ones refused."""

@@ -126,7 +126,7 @@ class LogFetcher:
 
     async def _fetch_piece(self, task: TaskId, stream: str, peer: PeerId, newest: int) -> bool:
         """Whether there may be more."""
-        fence, have = self._logbook.reach(task, stream)
+        fence, have = self._logbook.extent(task, stream)
         reply, body = await self._rpc.call(
             peer,
             ReadKeptLog(task, stream, fence, have),

@@ -63,7 +63,7 @@ class Lab:
         return [view.task for view in self.market.tasks() if view.has_ended]
 
     async def prints(self, task: TaskId, count: int = MIB) -> None:
-        await self.book.take(task, 1, "stdout", self.book.reach(task, "stdout")[1], bytes(count))
+        await self.book.take(task, 1, "stdout", self.book.extent(task, "stdout")[1], bytes(count))
 
     @property
     def puts(self) -> int:

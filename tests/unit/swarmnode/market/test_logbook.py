@@ -88,7 +88,7 @@ async def test_what_an_attempt_printed_that_never_was_gives_way_to_the_one_befor
     await book.cut_back(TASK, lambda fence: fence == 1)
     assert await kept(book) == first
     assert await kept(book, stream="stderr") == b""
-    assert book.reach(TASK, "stdout") == (1, size)
+    assert book.extent(TASK, "stdout") == (1, size)
     assert await book.take(TASK, 1, "stdout", size, b"rest") == size + 4
     assert await book.take(TASK, 66, "stdout", 0, b"!") == 1
     assert await kept(book) == first + b"rest!"
@@ -206,7 +206,7 @@ async def test_a_log_comes_whole_to_another_machine_and_replaces_none() -> None:
     other = LogBook(tables)
     assert await kept(other) == b"lost attempt " + data
     assert await kept(other, stream="stderr") == b"oh"
-    assert other.reach(TASK, "stdout") == (2, len(data))
+    assert other.extent(TASK, "stdout") == (2, len(data))
     await other.take(TASK, 2, "stdout", len(data), b"!")
     await other.take_back(TASK, book.streams(TASK), list(book.pages(TASK)))
     assert (await kept(other))[-1:] == b"!"

@@ -53,8 +53,8 @@ class Keeper:
 
     async def prints(self, data: bytes, fence: int = 1) -> None:
         while data:
-            _, have = self.book.reach(TASK, "stdout")
-            have = have if self.book.reach(TASK, "stdout")[0] == fence else 0
+            _, have = self.book.extent(TASK, "stdout")
+            have = have if self.book.extent(TASK, "stdout")[0] == fence else 0
             piece, data = data[:LOG_PUSH_BYTES_MAX], data[LOG_PUSH_BYTES_MAX:]
             await self.book.take(TASK, fence, "stdout", have, piece)
 
@@ -86,7 +86,7 @@ async def test_what_is_printed_is_copied_once_it_is_old_enough_and_attempts_stay
         await mine.prints(b"again", fence=2)
         await trio.sleep(2 * EVERY_S)
         assert await bobs.all() == await mine.all() == b"one two again"
-        assert bobs.book.reach(TASK, "stdout") == (2, 5)
+        assert bobs.book.extent(TASK, "stdout") == (2, 5)
 
 
 @simulated
