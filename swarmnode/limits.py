@@ -1,4 +1,4 @@
-"""Every bound of the swarmnode package, with its reason."""
+"""Bounds of the swarmnode package, each with its reason; some of its parts have their own."""
 
 from typing import Final
 

@@ -129,7 +129,7 @@ class BulkLinks:
 
     def _lead_to(self, box: PeerBox, conn: PeerConn, main: PeerConn) -> None:
         """Let bulk pass by this connection, beside `main` and after it in the router's queues."""
-        conn.main, conn.turns = main, main.turns
+        conn.main, conn.lanes.turns = main, main.lanes.turns
         tcp.use_congestion_control(conn.socket, _CONGESTION)
         tcp.mark(conn.socket, tcp.DSCP_CS1)
         conn.link.out.fill_by(box.pump_now)
@@ -143,7 +143,7 @@ class BulkLinks:
         if box is None or box.conn is None or conn not in (box.bulk, box.retired):
             return
         box.bulk = box.retired = None
-        if conn.lanes_ended < len(BULK):
+        if not conn.lanes.has_bulk_ended:
             box.conn.link.close(f"its connection for bulk ended: {conn.link.reason}")
         elif box.conn.carrier.is_initiator:
             box.bulk_bytes_quiet = box.bulk_bytes() + self._config.begins_bytes
@@ -169,9 +169,9 @@ class BulkLinks:
 
     def _lane_ended(self, conn: PeerConn) -> None:
         """The peer ended a lane: once it has ended all of a second connection, so do we."""
-        conn.lanes_ended += 1
+        conn.lanes.ended += 1
         box = self._boxes.get(conn.peer)
-        if not conn.is_bulk or conn.lanes_ended < len(BULK) or box is None or conn in box.left:
+        if not conn.is_bulk or not conn.lanes.has_bulk_ended or box is None or conn in box.left:
             return
         if box.bulk is conn:
             self._retire(box)

@@ -44,7 +44,7 @@ class SendLane:
     ) -> None:  # fmt: skip
         self._link: Connection = conn.link
         self._out = conn.link.out
-        self._turns = conn.turns
+        self._turns = conn.lanes.turns
         self._class = traffic_class
         self._protocol = protocol
         self._on_opened = on_opened
@@ -109,7 +109,7 @@ class Lanes:
         """Our four lanes on a connection, not opened yet."""
 
         def watch(lane: SendLane, stream: LinkStream) -> None:
-            conn.lanes_unread += 1
+            conn.lanes.unread += 1
             if self.nursery is not None:
                 self.nursery.start_soon(self._watch, conn, lane, stream)
 
@@ -139,11 +139,11 @@ class Lanes:
         traffic_class = await _begin(conn, stream)
         if traffic_class is None:
             return
-        conn.lanes_begun |= {traffic_class}
+        conn.lanes.begun |= {traffic_class}
         self.on_turned(conn)
         await self._read_frames(conn, traffic_class, stream)
-        conn.turns.ended[traffic_class] += 1
-        conn.turns.changed.unpark_all()
+        conn.lanes.turns.ended[traffic_class] += 1
+        conn.lanes.turns.changed.unpark_all()
         stream.finish()
         for tell in self._told_of_ends:
             tell(conn)
@@ -155,7 +155,7 @@ class Lanes:
         reader = FrameReader(DATA_FRAME_BYTES_MAX)
         while data := await stream.read():
             if traffic_class in BULK:
-                conn.turns.bulk_heard += len(data)
+                conn.lanes.turns.bulk_heard += len(data)
             turn_ends_s = trio.current_time() + TURN_S_MAX
             for payload in reader.feed(data):
                 if conn.is_live:
@@ -173,7 +173,7 @@ class Lanes:
             if await stream.read(1) or not lane.is_finished:
                 conn.link.close("the peer ended a lane of ours")
                 return
-            conn.lanes_unread -= 1
+            conn.lanes.unread -= 1
             self.on_turned(conn)
         except (WireError, StreamResetError) as exc:
             conn.link.close(f"a lane failed: {exc}")
@@ -195,7 +195,7 @@ async def _begin(conn: PeerConn, stream: LinkStream) -> TrafficClass | None:
         head += await stream.read(1)
     if len(head) < 2 or head[0] >= len(TrafficClass):
         raise WireError(f"{head.hex() or 'nothing'} does not begin a lane")
-    traffic_class, number, turns = TrafficClass(head[0]), head[1], conn.turns
+    traffic_class, number, turns = TrafficClass(head[0]), head[1], conn.lanes.turns
     while conn.is_live and turns.ended[traffic_class] % _NUMBERS != number:
         await turns.changed.park()
     if turns.begun[traffic_class] != turns.ended[traffic_class]:

@@ -68,6 +68,29 @@ class LaneTurns(msgspec.Struct, eq=False):
     """Bytes of bulk that came."""
 
 
+class ConnLanes(msgspec.Struct, eq=False):
+    """The lanes on one connection: how far both sides have read them."""
+
+    turns: LaneTurns = msgspec.field(default_factory=LaneTurns)
+    """Shared by the connections of one peer."""
+    ended: int = 0
+    """Lanes of the peer's that were read to their end."""
+    begun: frozenset[TrafficClass] = frozenset()
+    """Classes of which the peer has a lane here, with all that went before it read."""
+    unread: int = 0
+    """Lanes of ours that the peer has not read to their end."""
+
+    @property
+    def have_all_begun(self) -> bool:
+        """All that the peer sent on connections before this one was read."""
+        return len(self.begun) == len(TrafficClass)
+
+    @property
+    def has_bulk_ended(self) -> bool:
+        """The peer has ended all of a second connection."""
+        return self.ended >= len(BULK)
+
+
 class Carrier(Protocol):
     """A connection as the host made it, which may carry a library's streams beside ours."""
 
@@ -111,14 +134,8 @@ class PeerConn(msgspec.Struct, eq=False):
     """The connection beside which this one carries bulk; None for a peer's first."""
     is_bulk: bool = False
     """Meant for bulk only, beside a first connection."""
-    lanes_ended: int = 0
-    """Lanes of the peer's on it that were read to their end."""
-    lanes_begun: frozenset[TrafficClass] = frozenset()
-    """Classes of which the peer has a lane here, with all that went before it read."""
-    lanes_unread: int = 0
-    """Lanes of ours on it that the peer has not read to their end."""
-    turns: LaneTurns = msgspec.field(default_factory=LaneTurns)
-    """Shared by the connections of one peer."""
+    lanes: ConnLanes = msgspec.field(default_factory=ConnLanes)
+    """Those on it."""
 
     @property
     def link(self) -> Connection:
@@ -211,7 +228,7 @@ class PeerBox(msgspec.Struct, eq=False):
 
     def bulk_bytes(self) -> int:
         """Bulk sent and heard so far."""
-        heard = 0 if self.conn is None else self.conn.turns.bulk_heard
+        heard = 0 if self.conn is None else self.conn.lanes.turns.bulk_heard
         return heard + sum(self.scheduler.sent_bytes(traffic_class) for traffic_class in BULK)
 
     def wake_all(self) -> None:
@@ -221,7 +238,7 @@ class PeerBox(msgspec.Struct, eq=False):
     def close(self) -> None:
         """The peer is gone: what waits is lost, who waits is told."""
         if self.conn is not None:
-            self.conn.turns.changed.unpark_all()
+            self.conn.lanes.turns.changed.unpark_all()
         self.conn = self.pump = self.bulk = self.retired = None
         self.left = ()
         self.want_bulk = lambda: None

@@ -46,7 +46,7 @@ class Takeovers:
         assert former is not None
         box.left = tuple(old for old in (former, box.bulk, box.retired) if old is not None)
         box.conn, box.bulk, box.retired = conn, None, None
-        conn.turns = former.turns
+        conn.lanes.turns = former.lanes.turns
         self._lead(box, conn)
         self._move(box, conn)
 
@@ -67,8 +67,8 @@ class Takeovers:
         box = self._boxes.get(conn.peer)
         if box is None or box.conn is None or not box.left:
             return
-        is_heard = len(box.conn.lanes_begun) == len(TrafficClass)
-        if is_heard and not any(old.lanes_unread for old in box.left):
+        is_heard = box.conn.lanes.have_all_begun
+        if is_heard and not any(old.lanes.unread for old in box.left):
             left, box.left = box.left, ()
             for old in left:
                 old.link.close(_REASON)
