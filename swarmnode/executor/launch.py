@@ -298,6 +298,7 @@ class Launcher(msgspec.Struct, frozen=True):
             sources=sources,
             environment=shown.options,
             has_own_system=shown.has_own_system,
+            system=shown.system,
             devices=tuple(self.gpu_device(uuid) for uuid in spec.gpus),
             has_net=has_net,
             data=_shown(spec, folder, sources),

@@ -24,6 +24,8 @@ _FIND: Final = "/api/v1/environments/find"
 _BUILD_ROOM: Final = (("nvidia-", "24G"), ("torch", "10G"), ("tensorflow", "10G"), ("jax", "10G"))
 """What a build writes, by what is among its packages: the packed files and the folder of each."""
 _BUILD_ROOM_ELSE: Final = "4G"
+_UNPACKED: Final = 5
+"""Times the size of an image, at most, it is expected to have unpacked: layers are often packed."""
 _INDEXES: Final = "pypi"
 """Of the network, what a build reaches."""
 _BUILD_TIMEOUT: Final = "2h"
@@ -39,14 +41,17 @@ def lock_here(
 ) -> "Lock | None":
     """What the project needs, resolved; None where nothing says anything. Raises CliError.
 
-    `wish` is a file of the project, or `none`, or empty: what there is.
+    `wish` is a file of the project, an image, or `none`, or empty: what there is.
     """
     from swarmnode.errors import ProjectError
     from swarmnode.project.environment.find import source_of
+    from swarmnode.project.environment.image import is_image
     from swarmnode.project.environment.indexes import indexes_here
     from swarmnode.project.environment.lock import lock_of
 
     try:
+        if wish and is_image(project.root / wish):
+            return _of_image(project.root / wish)
         source = source_of(project.root, wish, sys.version_info[:2])
         if source is None:
             return None
@@ -57,11 +62,32 @@ def lock_here(
         raise exits.CliError(str(error), exits.USAGE) from error
 
 
+def _of_image(path: Path) -> "Lock":
+    """Raises ProjectError."""
+    from swarmnode.project.environment.image import image_at
+    from swarmnode.project.environment.lock import Lock
+    from swarmnode.tasks.environments.naming import IMAGE, image_lock
+
+    image = image_at(path)
+    return Lock(
+        text=image_lock(image.digest),
+        python=IMAGE,
+        machine=image.machine,
+        allow_build=False,
+        name=path.name,
+        is_private=True,
+        is_online=False,
+        image=image,
+    )
+
+
 def is_file(project: "Project", wish: str) -> bool:
     """Whether `--env WISH` is a file of the project, or none at all, and no name of machines."""
     from swarmnode.project.environment.find import NONE, is_file_wish
+    from swarmnode.project.environment.image import is_image
 
-    return wish in ("", NONE) or is_file_wish(project.root, wish)
+    is_none = wish in ("", NONE)
+    return is_none or is_file_wish(project.root, wish) or is_image(project.root / wish)
 
 
 def key_of(lock: "Lock") -> str:
@@ -90,6 +116,8 @@ def where_known(client: Client, lock: "Lock | None") -> "Lock | None":
 def words(lock: "Lock", line: Document | None) -> str:
     """In one line, what a task will see."""
     what = f"environment of {lock.name}: {lock.packages} packages, CPython {lock.python}"
+    if lock.image is not None:
+        what = f"image {lock.name}, {lock.machine}"
     if line is None:
         return f"{what}; it is built once"
     warm = f", on {len(line['warm'])} machines" if line["warm"] else ""
@@ -111,13 +139,15 @@ def have(client: Client, lock: "Lock") -> Document:
 
 def build(client: Client, lock: "Lock") -> Document:
     """Have a machine of the pool build it, and stay with it. Raises CliError."""
-    from swarmnode.tasks.environments.naming import ALLOW_BUILD, BUILD, COMMAND, LOCK, TREE, UV
+    from swarmnode.tasks.environments.naming import BUILD, LOCK, TREE
 
+    command, image = _recipe_of(lock)
+    inputs = {LOCK: task_inputs.put(client, "lock", _text_of(lock), is_kept=False)}
     spec = {
         "name": f"environment of {lock.name}",
-        "run": [*COMMAND, *([ALLOW_BUILD] if lock.allow_build else []), UV],
+        "run": command,
         "env": f"{BUILD}{lock.python}",
-        "inputs": {LOCK: task_inputs.put(client, "lock", _text_of(lock), is_kept=False)},
+        "inputs": {**inputs, **task_inputs.upload(image, client)},
         "outputs": [TREE],
         "shape": {"cpu": 1, "mem": "1G", "disk": _room_for(lock)},
         "net": [_INDEXES] if lock.is_online else [],
@@ -133,7 +163,19 @@ def build(client: Client, lock: "Lock") -> Document:
     return line
 
 
+def _recipe_of(lock: "Lock") -> tuple[list[str], list[task_inputs.Input]]:
+    """The command of a build, and what goes along besides the lock."""
+    from swarmnode.tasks.environments import naming
+
+    if lock.image is not None:
+        return [*naming.IMAGE_COMMAND], [task_inputs.Input(naming.IMAGE_FILE, path=lock.image.path)]
+    asked = [naming.ALLOW_BUILD] if lock.allow_build else []
+    return [*naming.COMMAND, *asked, naming.UV], []
+
+
 def _room_for(lock: "Lock") -> str:
+    if lock.image is not None:
+        return f"{1 + (_UNPACKED * lock.image.size_bytes >> 30)}G"
     names = [line.split("=")[0].lower() for line in lock.text.splitlines()]
     for beginning, room in _BUILD_ROOM:
         if any(name.startswith(beginning) for name in names):
@@ -152,6 +194,8 @@ def _text_of(lock: "Lock") -> "Callable[[], AbstractContextManager[Source]]":
 
 def _why_not(lock: "Lock", task: str, said: bytes) -> str:
     text = said.decode("utf-8", "replace")
+    if lock.image is not None:
+        return f"the image {lock.name} could not be unpacked (swarm task logs {task})"
     where = f"the environment of {lock.name} could not be built (swarm task logs {task})"
     if "no-build" in text or "no usable wheels" in text or "no binary" in text:
         return f"{where}: --allow-build has packages without wheels built, in the sandbox"

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from swarmnode.errors import ProjectError
 from swarmnode.project.environment.indexes import Indexes, indexes_here
 from swarmnode.project.environment.lock import uv_program
-from swarmnode.tasks.environments.naming import BUILD, PYTHON, RECIPE, UV
+from swarmnode.tasks.environments.naming import BUILD, IMAGE, PYTHON, RECIPE, UV
 
 _KNOWN: Final = (
     "UV_DEFAULT_INDEX", "UV_INDEX", "UV_FIND_LINKS", "UV_NO_INDEX", "UV_HTTP_TIMEOUT",
@@ -51,11 +51,16 @@ class Building:
 
     def names(self) -> tuple[str, ...]:
         """What a task may ask for, such as build:3.11."""
-        return tuple(f"{BUILD}{version}" for version in sorted(self._pythons))
+        if not self._pythons:
+            return ()
+        return tuple(f"{BUILD}{version}" for version in (*sorted(self._pythons), IMAGE))
 
     def options(self, name: str, work: str, sources: Callable[[Path], str]) -> list[str]:
         """What a build sees: `work` is where the task's work folder is bound from."""
-        program, prefix = self._pythons[name.removeprefix(BUILD)]
+        wanted = name.removeprefix(BUILD)
+        if wanted == IMAGE:  # any will do: nothing of it goes along
+            wanted = min(self._pythons, key=lambda version: len(self._pythons[version][1].parts))
+        program, prefix = self._pythons[wanted]
         recipe = Path(__file__).parent / "recipe"
         options = ["--bind", f"{work}/env", "/env"]
         options += ["--ro-bind", sources(recipe), RECIPE, "--ro-bind", sources(Path(self._uv)), UV]

@@ -11,6 +11,7 @@ import msgspec
 
 from swarmnode.errors import EnvironmentUnknownError
 from swarmnode.executor.environments.building import Building
+from swarmnode.executor.environments.image import ROOT, image_binds, image_variables
 from swarmnode.executor.environments.named import checked_environment, environment_options
 from swarmnode.executor.environments.store import EnvironmentStore
 from swarmnode.executor.sandbox.capability import CONTAINER, ExecutorConfig
@@ -36,6 +37,8 @@ class Shown(msgspec.Struct, frozen=True):
     """A folder of libraries that come before the machine's."""
     has_own_system: bool = False
     """It brings the programs and libraries of a whole system: the machine's /usr is not shown."""
+    system: tuple[str, ...] = ()
+    """Options that show that system, before anything else is laid over it."""
 
 
 class Environments:
@@ -100,7 +103,8 @@ class Environments:
             variables = self._building.variables(has_network=has_network)
             return Shown(tuple(options), variables=tuple(variables.items()))
         if name.startswith(BUILT):
-            return _built(self.store.use(name.removeprefix(BUILT)), sources)
+            root = self.store.use(name.removeprefix(BUILT))
+            return _image(root, sources) if (root / ROOT).exists() else _built(root, sources)
         return _named(self.named[name], sources)
 
 
@@ -117,6 +121,12 @@ def environments_of(
 
 def _named(root: Path, sources: Callable[[Path], str]) -> Shown:
     return Shown(tuple(environment_options(root, sources)), (str(root / "bin"),))
+
+
+def _image(folder: Path, sources: Callable[[Path], str]) -> Shown:
+    """Raises EnvironmentUnknownError for one that no build of ours would have made."""
+    system, variables = image_binds(folder / ROOT, sources), image_variables(folder)
+    return Shown(variables=variables, has_own_system=True, system=system)
 
 
 def _built(root: Path, sources: Callable[[Path], str]) -> Shown:

@@ -100,6 +100,8 @@ class SandboxView(msgspec.Struct, frozen=True):
     """Options that show the environment asked for."""
     has_own_system: bool = False
     """That brings programs and libraries of its own, in place of this machine's /usr."""
+    system: tuple[str, ...] = ()
+    """Options that show all of them and its /etc, if it has that as well."""
     devices: tuple[str, ...] = ()
     """Device files of granted GPUs."""
     has_net: bool = False
@@ -125,7 +127,7 @@ def bwrap_argv(
 def bwrap_options(view: SandboxView) -> list[str]:
     """The options for `bwrap --args`."""
     alone = () if view.has_net else ("--unshare-net",)
-    system = _certificates() if view.has_own_system else _system()
+    system = view.system or (_certificates() if view.has_own_system else _system())
     options = [
         *_APART,
         *alone,

@@ -2,7 +2,7 @@
 
 from swarmnode.market.messages import CallForBids
 from swarmnode.market.seller.room import Fitness
-from swarmnode.tasks.environments.naming import BUILD, BUILT
+from swarmnode.tasks.environments.naming import BUILD, BUILT, IMAGE
 
 
 def lacking_environment(call: CallForBids, fitness: Fitness, *, is_ours: bool) -> str:
@@ -21,6 +21,8 @@ def lacking_environment(call: CallForBids, fitness: Fitness, *, is_ours: bool) -
     if call.env.startswith(BUILD):
         have = [name.removeprefix(BUILD) for name in fitness.environments if _builds(name)]
         wanted = call.env.removeprefix(BUILD)
+        if wanted == IMAGE:
+            return "no images are unpacked here"
         return f"no CPython {wanted} here to build with; have: {', '.join(have) or 'none'}"
     named = [name for name in fitness.environments if not _builds(name) and name[:1] != BUILT]
     return f"no environment {call.env!r} here; have: {', '.join(named) or 'none'}"

@@ -15,6 +15,7 @@ import msgspec
 from swarmnode.errors import ProjectError
 from swarmnode.project.environment.faults import words_for
 from swarmnode.project.environment.find import Kind, NeedsFile, table_in
+from swarmnode.project.environment.image import SavedImage
 from swarmnode.project.environment.indexes import Indexes, is_private
 
 _PLATFORMS: Final = {"x86_64": "x86_64-unknown-linux-gnu", "aarch64": "aarch64-unknown-linux-gnu"}
@@ -45,6 +46,8 @@ class Lock(msgspec.Struct, frozen=True):
     """Some of its packages may come from places that not everybody can read."""
     is_online: bool = True
     """Some of them are had over the network only."""
+    image: SavedImage | None = None
+    """It is this, and no packages."""
 
     @property
     def packages(self) -> int:

@@ -21,6 +21,11 @@ UV: Final = "/run/build/uv"
 ALLOW_BUILD: Final = "--allow-build"
 COMMAND: Final = (PYTHON, "-I", "-B", f"{RECIPE}/build.py")
 """What a build runs; uv is its last word."""
+IMAGE: Final = "image"
+"""In the place of a version of CPython: a build unpacks an image."""
+IMAGE_FILE: Final = "env/.image"
+"""Where such a build finds the archive or layout; its lock names the image."""
+IMAGE_COMMAND: Final = (PYTHON, "-I", "-B", f"{RECIPE}/image.py")
 _ID_BYTES: Final = 12
 KEY_BYTES: Final = 32
 
@@ -28,6 +33,11 @@ KEY_BYTES: Final = 32
 def name_of(cap: str) -> str:
     """By which machines speak of the environment with that capability."""
     return BUILT + blake2b(cap.encode(), digest_size=_ID_BYTES, person=b"swarm-env-id").hexdigest()
+
+
+def image_lock(digest: str) -> str:
+    """The lock of an image; `digest` is of its settings, which name every layer."""
+    return f"image {digest}\n"
 
 
 def key_of(lock: bytes, python: str, machine: str, *, allow_build: bool) -> bytes:

@@ -13,7 +13,7 @@ from p2p.membership.view import Liveness
 from swarmnode import reach
 from swarmnode.resources.advert import GpuLine, ResourceAdvert
 from swarmnode.tasks.choices import DataWay
-from swarmnode.tasks.environments.naming import BUILD
+from swarmnode.tasks.environments.naming import BUILD, IMAGE
 from swarmnode.tasks.secrets.wants import may_have
 from swarmnode.tasks.spec import GpuWant, Shape, TaskSpec
 
@@ -133,6 +133,8 @@ def _lacking_environment(spec: TaskSpec, advert: ResourceAdvert) -> str:
         return "" if advert.brings else "shows no environments of the pool"
     if spec.env in advert.environments:
         return ""
+    if spec.env == f"{BUILD}{IMAGE}":
+        return "unpacks no images"
     if spec.env.startswith(BUILD):
         return f"has no CPython {spec.env.removeprefix(BUILD)} to build an environment with"
     return f"has no environment {spec.env!r}"

@@ -1,0 +1,83 @@
+"""An image that was unpacked, as the system that a task sees instead of this machine's.
+
+The folder was made from hostile layers, perhaps by another machine: nothing in it is followed. A
+sandbox puts files of its own on some of /etc, and bubblewrap would follow a link there to make the
+place for them, out of the sandbox: where these are no plain files nothing is shown.
+"""
+
+import os
+import stat
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from swarmnode.errors import EnvironmentUnknownError
+from swarmnode.executor.sandbox.etc import ETC_NET
+
+ROOT: Final = "root"
+"""In the environment's folder, the image's root."""
+_TASKS_OWN: Final = frozenset(("dev", "env", "proc", "run", "sys", "tmp", "work"))
+"""What every task has of its own, whatever an image has there."""
+_LAID_OVER: Final = ("passwd", "group", "hosts", *ETC_NET)
+_TOP_MAX: Final = 256
+"""Names in the root of an image: each is a mount. Distributions have some twenty."""
+_ABOUT_BYTES_MAX: Final = 1 << 20
+
+
+class _About(msgspec.Struct, frozen=True):
+    """What the build has noted."""
+
+    variables: Mapping[str, str] = {}
+
+
+def image_binds(root: Path, sources: Callable[[Path], str]) -> tuple[str, ...]:
+    """Options that show the image's folders, read-only. Raises EnvironmentUnknownError."""
+    _check(root)
+    with os.scandir(root) as found:
+        names = sorted(found, key=lambda entry: entry.name)
+    folders = {entry.name for entry in names if entry.is_dir(follow_symlinks=False)} - _TASKS_OWN
+    if len(names) > _TOP_MAX:
+        raise EnvironmentUnknownError(f"the image has more than {_TOP_MAX} names in its root")
+    options: list[str] = []
+    for name in sorted(folders):
+        options += ["--ro-bind", sources(root / name), f"/{name}"]
+    for entry in names:
+        if entry.is_symlink() and entry.name not in _TASKS_OWN:
+            target = os.readlink(entry.path)
+            parts = target.split("/")
+            if parts[0] in folders and ".." not in parts:  # such as bin -> usr/bin
+                options += ["--symlink", target, f"/{entry.name}"]
+    return tuple(options)
+
+
+def _check(root: Path) -> None:
+    places = [(root, stat.S_ISDIR), (root / "etc", stat.S_ISDIR)]
+    places += [(root / "etc" / name, stat.S_ISREG) for name in _LAID_OVER]
+    for path, is_right in places:
+        try:
+            mode = path.lstat().st_mode
+        except FileNotFoundError:
+            mode = 0
+        if not is_right(mode):
+            place = path.relative_to(root.parent)
+            raise EnvironmentUnknownError(f"the image cannot be shown: {place} is not as built")
+
+
+def image_variables(folder: Path) -> tuple[tuple[str, str], ...]:
+    """What the image sets for its programs. Raises EnvironmentUnknownError."""
+    path = folder / "about.json"
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
+            about = msgspec.json.decode(file.read(_ABOUT_BYTES_MAX), type=_About)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise EnvironmentUnknownError(
+            f"what the image says of itself is damaged: {error}"
+        ) from error
+    kept = {name: value for name, value in about.variables.items() if _can_be_set(name, value)}
+    return tuple(kept.items())
+
+
+def _can_be_set(name: str, value: str) -> bool:
+    return name.isidentifier() and name.isascii() and "\0" not in value

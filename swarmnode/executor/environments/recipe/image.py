@@ -1,0 +1,176 @@
+"""The command of an image's build: from /env/.image to the folder of a whole system in /env/root.
+
+The lock names the image by the digest of its settings, and these name every layer: what comes out
+is that image or nothing. Its exit code is 0, 65 for an image that is refused, 69 for the machine.
+"""
+
+import json
+import os
+import platform
+import re
+import shutil
+import stat
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import oci  # type: ignore[import-not-found]
+import unpack  # type: ignore[import-not-found]
+from tarball import RefusedError, Tar  # type: ignore[import-not-found]
+
+TOP = "/env"
+NAMES_MAX = 99000
+"""An object holds 100,000."""
+ENTRIES_MAX = 4 * NAMES_MAX
+"""Of all layers: later ones take away what earlier ones have."""
+BYTES_MAX = 64 << 30
+BAD_IMAGE = 65
+NO_MACHINE = 69
+_MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+_NOT_SHOWN = ("dev", "env", "proc", "run", "sys", "tmp", "work")
+"""Every task has its own."""
+_OURS = ("passwd", "group", "hosts", "resolv.conf", "nsswitch.conf", "services")
+"""Files of /etc that a sandbox may put its own on; a link there would lead that elsewhere."""
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_VALUE_MAX = 32768
+_NO_VARIABLES = {"HOME", "TMPDIR", "USER", "LOGNAME", "PWD", "HOSTNAME"}
+
+
+def main(top: str = TOP) -> None:
+    """Unpack, even, tell."""
+    root = os.path.join(top, "root")
+    for name in os.listdir(top):
+        if name not in (".lock", ".image"):  # of an attempt before
+            _remove(os.path.join(top, name))
+    with open(os.path.join(top, ".lock")) as file:
+        digest = file.read().split()[1]
+    source = oci.ImageSource(os.path.join(top, ".image"))
+    settings, layers = oci.image_in(source, digest)
+    machine = _MACHINES.get(str(settings.get("architecture")), str(settings.get("architecture")))
+    if machine != platform.machine() or settings.get("os", "linux") != "linux":
+        raise RefusedError("it is for %s, this machine is %s" % (machine, platform.machine()))
+    os.mkdir(root, 0o755)
+    _apply(root, source, layers)
+    _remove(os.path.join(top, ".image"))
+    os.unlink(os.path.join(top, ".lock"))
+    _write_about(top, machine, settings.get("config") or {})
+    _say("unpacked: %d names in %d layers" % (even(root), len(layers)))
+
+
+def _apply(root: str, source: "oci.ImageSource", layers: "list[tuple[str, str]]") -> None:
+    names, size = [ENTRIES_MAX], [BYTES_MAX]
+    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    for number, (name, digest) in enumerate(layers):
+        _say("layer %d of %d" % (number + 1, len(layers)))
+        plain = oci.Plain(source.opened(name), size)
+        unpack.apply(folder, Tar(plain), names)
+        plain.finish(digest)
+    os.close(folder)
+
+
+def even(root: str) -> int:
+    """Links as an object may hold them, places for what sandboxes add; how many names there are."""
+    for name in _NOT_SHOWN:
+        _remove(os.path.join(root, name))
+    etc = os.path.join(root, "etc")
+    if not os.path.lexists(etc):
+        os.mkdir(etc)
+    if os.path.islink(etc) or not os.path.isdir(etc):
+        raise RefusedError("/etc of the image is no folder")
+    for name in _OURS:
+        path = os.path.join(etc, name)
+        if not os.path.lexists(path) or not stat.S_ISREG(os.lstat(path).st_mode):
+            _remove(path)
+            open(path, "x").close()
+    count = 0
+    for folder, folders, names in os.walk(os.fsencode(root)):
+        os.chmod(folder, 0o755)
+        count += len(folders) + len(names)
+        for one in (*folders, *names):
+            if os.path.islink(os.path.join(folder, one)):
+                _relink(os.fsencode(root), folder, one)
+    if count > NAMES_MAX:
+        raise RefusedError("the image has %d names, limit %d" % (count, NAMES_MAX))
+    return count
+
+
+def _relink(root: bytes, folder: bytes, name: bytes) -> None:
+    """From where it stands, and never out: `..` only in front, and not beyond the root."""
+    path = os.path.join(folder, name)
+    target = os.readlink(path)
+    above = [part for part in os.path.relpath(folder, root).split(b"/") if part != b"."]
+    steps = [part for part in target.split(b"/") if part not in (b"", b".")]
+    climbs = 0
+    while climbs < len(steps) and steps[climbs] == b"..":
+        climbs += 1
+    climbs, steps = min(climbs, len(above)), steps[climbs:]
+    if target.startswith(b"/"):
+        climbs = len(above)
+    if b".." in steps:
+        here = [] if target.startswith(b"/") else above[: len(above) - climbs]
+        climbs, steps = len(above), _end_of(root, here, steps)
+    made = b"/".join([b".."] * climbs + steps) or b"."
+    if made != target:
+        os.unlink(path)
+        os.symlink(made, path)
+
+
+def _end_of(root: bytes, here: "list[bytes]", steps: "list[bytes]") -> "list[bytes]":
+    """Where they lead if root were all there is; a ring leads nowhere that is there."""
+    here, todo, links = list(here), list(reversed(steps)), 0
+    while todo:
+        part = todo.pop()
+        if part in (b"", b".", b".."):
+            here = here[:-1] if part == b".." else here
+            continue
+        path = os.path.join(root, *here, part)
+        if not os.path.islink(path):
+            here.append(part)
+            continue
+        links += 1
+        if links > 40:
+            return [b"nowhere"]
+        target = os.readlink(path)
+        here = [] if target.startswith(b"/") else here
+        todo += reversed(target.split(b"/"))
+    return here
+
+
+def _remove(path: str) -> None:
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    elif os.path.lexists(path):
+        os.unlink(path)
+
+
+def _write_about(top: str, machine: str, config: "dict[str, object]") -> None:
+    given = config.get("Env") or []
+    variables = {}
+    for text in given if isinstance(given, list) else []:
+        name, _, value = str(text).partition("=")
+        is_loaders = name.startswith("LD_") and name != "LD_LIBRARY_PATH"
+        is_kept = _VARIABLE.match(name) and name not in _NO_VARIABLES and not is_loaders
+        if is_kept and value.isprintable() and len(value) < _VALUE_MAX:
+            variables[name] = value
+    about = {
+        "python": "", "machine": machine, "glibc": "", "uv": "", "packages": [],
+        "variables": variables,
+    }  # fmt: skip
+    path = os.path.join(top, "about.json")
+    with open(path, "w") as file:
+        json.dump(about, file, indent=1, sort_keys=True)
+    os.chmod(path, 0o644)
+
+
+def _say(text: str) -> None:
+    print("swarm: " + text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:])
+    except (RefusedError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        _say("the image is refused: %s" % error)
+        sys.exit(BAD_IMAGE)
+    except OSError as error:
+        _say("the image cannot be unpacked here: %s" % error)
+        sys.exit(NO_MACHINE)

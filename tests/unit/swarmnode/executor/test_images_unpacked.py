@@ -1,0 +1,268 @@
+"""Layers of images that somebody hostile made: nothing outside is touched, and it is said why."""
+
+import io
+import os
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from swarmnode.errors import EnvironmentUnknownError
+from swarmnode.executor.environments import building
+from swarmnode.executor.environments.image import image_binds, image_variables
+from swarmnode.tasks.environments.naming import image_lock
+from tests.image_lab import C, D, H, Item, P, S, layer, layout, saved, settings_of
+
+RECIPE = Path(building.__file__).parent / "recipe/image.py"
+BAD = b"owned"
+Check = Callable[[Path], bool]
+
+
+def unpacked(top: Path, digest: str) -> "subprocess.CompletedProcess[str]":
+    (top / ".lock").write_text(image_lock(digest))
+    command = [sys.executable, "-I", "-B", str(RECIPE), str(top)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def text(path: Path) -> str:
+    return path.read_text()
+
+
+def names(path: Path) -> list[str]:
+    return sorted(os.listdir(path))
+
+
+REFUSED: dict[str, tuple[list[bytes], str]] = {
+    "a name that climbs": ([layer(Item("../victim", BAD))], "leads out"),
+    "a name for a file outside": ([layer(Item("h", kind=H, to="/victim"))], "name of no file"),
+    "a name through a link": (
+        [layer(Item("l", kind=S, to="/TOP"), Item("h", kind=H, to="l/victim"))],
+        "no folder",
+    ),
+    "a name that climbs out": ([layer(Item("h", kind=H, to="../victim"))], "leads out"),
+    "taking away what is above": ([layer(Item("d/.wh..."))], "takes away"),
+    "taking away at the top": ([layer(Item(".wh..."))], "takes away"),
+    "links in a ring": (
+        [layer(Item("a", kind=S, to="b"), Item("b", kind=S, to="a"), Item("a/x", BAD))],
+        "lead nowhere",
+    ),
+    "a file as a folder": ([layer(Item("a", b"1"), Item("a/b", BAD))], "lies in no folder"),
+    "too deep": ([layer(Item("/".join("d" * 70)))], "too deep"),
+    "/etc as a link": ([layer(Item("etc", kind=S, to="usr"), Item("usr", kind=D))], "no folder"),
+    "two sizes": ([layer(Item("a", b"1" * 512, pax={"size": "0"}))], "CVE-2025-62518"),
+    "a file with holes": ([layer(Item("a", b"1", pax={"GNU.sparse.map": "0,1"}))], "holes"),
+    "cut off": ([layer(Item("a", b"1" * 5000))[:2000]], "ends early"),
+    "more behind the end": (
+        [layer(Item("a"))[:1024].ljust(1024, b"\0")[:512] + bytes(512) + b"x" * 512],
+        "follow the end",
+    ),
+    "damaged": ([b"\1" * 1024], "number that is none"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_hostile_image_is_refused_and_nothing_outside_is_touched(
+    tmp_path: Path, name: str
+) -> None:
+    layers, why = REFUSED[name]
+    victim, top = tmp_path / "victim", tmp_path / "deep/env"
+    top.mkdir(parents=True)
+    victim.write_text("mine")
+    done = unpacked(top, saved(top / ".image", layers))
+    assert (done.returncode, why in done.stderr) == (65, True), done.stderr
+    assert "the image is refused: " in done.stderr
+    assert (text(victim), victim.stat().st_nlink, names(tmp_path)) == (
+        "mine",
+        1,
+        ["deep", "victim"],
+    )
+
+
+CONTAINED: dict[str, tuple[list[bytes], Check]] = {
+    "an absolute name": ([layer(Item("/abs/a", b"1"))], lambda r: text(r / "abs/a") == "1"),
+    "writing through a link": (
+        [layer(Item("l", kind=S, to="/tops"), Item("l/victim", BAD))],
+        lambda r: text(r / "tops/victim") == "owned",
+    ),
+    "writing through a link that climbs": (
+        [layer(Item("l", kind=S, to="../../../.."), Item("l/victim", BAD))],
+        lambda r: text(r / "victim") == "owned",
+    ),
+    "a file over a link": (
+        [layer(Item("l", kind=S, to="../../../victim")), layer(Item("l", BAD))],
+        lambda r: not (r / "l").is_symlink() and text(r / "l") == "owned",
+    ),
+    "a name of a link, then a file": (
+        [layer(Item("l", kind=S, to="../../../victim"), Item("h", kind=H, to="l"), Item("h", BAD))],
+        lambda r: not (r / "h").is_symlink(),
+    ),
+    "taking away through a link": (
+        [layer(Item("l", kind=S, to="../../..")), layer(Item("l/.wh.victim"))],
+        lambda r: True,
+    ),
+    "emptying through a link": (
+        [layer(Item("l", kind=S, to="../../..")), layer(Item("l/.wh..wh..opq"))],
+        lambda r: True,
+    ),
+    "devices, pipes, set-user-id": (
+        [layer(Item("n", kind=C), Item("p", kind=P), Item("su", b"1", mode=0o6755))],
+        lambda r: names(r) == ["etc", "su"] and (r / "su").stat().st_mode & 0o7777 == 0o755,
+    ),
+    "opaque before and after what is new": (
+        [
+            layer(Item("o/old", b"1"), Item("o/s/old")),
+            layer(Item("o/new", b"2"), Item("o/.wh..wh..opq"), Item("o/s/n2")),
+        ],
+        lambda r: names(r / "o") == ["new", "s"] and names(r / "o/s") == ["n2"],
+    ),
+    "taken away and put there by one layer": (
+        [layer(Item("a", b"1")), layer(Item("a", b"2"), Item(".wh.a"))],
+        lambda r: text(r / "a") == "2",
+    ),
+    "taken away by an entry that is a name": (
+        [layer(Item("a", b"1"), Item("b", b"1")), layer(Item(".wh.a", kind=H, to="b"))],
+        lambda r: names(r) == ["b", "etc"],
+    ),
+    "one of two names taken away": (
+        [layer(Item("a", b"1"), Item("z", kind=H, to="a")), layer(Item(".wh.a"))],
+        lambda r: text(r / "z") == "1",
+    ),
+    "a name of a file below, then replaced": (
+        [layer(Item("a", b"1")), layer(Item("b", kind=H, to="a")), layer(Item("a", b"2"))],
+        lambda r: (text(r / "a"), text(r / "b")) == ("2", "1"),
+    ),
+    "folder over link, file over folder": (
+        [
+            layer(Item("x", kind=S, to="/etc"), Item("y", kind=D), Item("y/f")),
+            layer(Item("x", kind=D), Item("y", b"f")),
+        ],
+        lambda r: (r / "x").is_dir() and not (r / "x").is_symlink() and (r / "y").is_file(),
+    ),
+    "a merged /usr": (
+        [layer(Item("usr/bin", kind=D), Item("bin", kind=S, to="/usr/bin")), layer(Item("bin/x"))],
+        lambda r: (r / "usr/bin/x").exists() and os.readlink(r / "bin") == "usr/bin",
+    ),
+    "a closed folder": (
+        [layer(Item("d", kind=D, mode=0), Item("d/f", b"1"))], lambda r: text(r / "d/f") == "1"
+    ),
+    "links that lead out": (
+        [layer(Item("a/b/l", kind=S, to="../../../../x"), Item("a/m", kind=S, to="b/../../../y"),
+               Item("a/n", kind=S, to="/z/w"))],
+        lambda r: [os.readlink(r / one) for one in ("a/b/l", "a/m", "a/n")]
+        == ["../../x", "../y", "../z/w"],
+    ),
+    "links in /etc where ours go": (
+        [layer(Item("etc/passwd", kind=S, to="/victim"), Item("etc/hosts", kind=D))],
+        lambda r: (r / "etc/passwd").is_file() and not (r / "etc/passwd").is_symlink()
+        and (r / "etc/hosts").is_file(),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CONTAINED)
+def test_what_a_layer_does_stays_inside_its_root(tmp_path: Path, name: str) -> None:
+    layers, holds = CONTAINED[name]
+    victim, top = tmp_path / "victim", tmp_path / "deep/env"
+    top.mkdir(parents=True)
+    victim.write_text("mine")
+    done = unpacked(top, saved(top / ".image", layers))
+    assert done.returncode == 0, done.stderr
+    assert holds(top / "root")
+    assert (text(victim), victim.stat().st_nlink, names(tmp_path)) == (
+        "mine",
+        1,
+        ["deep", "victim"],
+    )
+    assert names(top) == ["about.json", "root"]
+
+
+def test_a_layout_with_packed_layers_gives_the_same(tmp_path: Path) -> None:
+    layers = [layer(Item("a/b", b"1")), layer(Item("a/c", b"2"))]
+    for packed in (True, False):
+        top = tmp_path / str(packed)
+        top.mkdir()
+        done = unpacked(top, layout(top / ".image", layers, packed=packed))
+        assert done.returncode == 0, done.stderr
+        assert (text(top / "root/a/b"), text(top / "root/a/c")) == ("1", "2")
+
+
+def test_layers_that_are_links_in_the_archive_are_found(tmp_path: Path) -> None:
+    """As older docker and skopeo write a layer that an image has twice."""
+    one = layer(Item("a", b"1"))
+    digest = saved(tmp_path / "whole", [one, one])
+    with tarfile.open(tmp_path / "whole") as whole, tarfile.open(tmp_path / ".image", "w") as tar:
+        for member in whole:
+            if member.name == "1/layer.tar":
+                member.type, member.linkname, member.size = S, "../0/layer.tar", 0
+                tar.addfile(member)
+            else:
+                tar.addfile(member, whole.extractfile(member))
+    (tmp_path / "whole").unlink()
+    assert unpacked(tmp_path, digest).returncode == 0
+
+
+def test_another_image_or_layer_than_was_named_is_refused(tmp_path: Path) -> None:
+    one, other = layer(Item("a", b"1")), layer(Item("a", b"2"))
+    saved(tmp_path / ".image", [other], settings_of([one]))
+    done = unpacked(tmp_path, "sha256:" + "0" * 64)
+    assert (done.returncode, "is not in it" in done.stderr) == (65, True), done.stderr
+    digest = saved(tmp_path / ".image", [other], settings_of([one]))
+    done = unpacked(tmp_path, digest)
+    assert (done.returncode, "not what the image names" in done.stderr) == (65, True), done.stderr
+    digest = saved(tmp_path / ".image", [one], settings_of([one], machine="s390x"))
+    done = unpacked(tmp_path, digest)
+    assert (done.returncode, "it is for s390x" in done.stderr) == (65, True), done.stderr
+    digest = saved(tmp_path / ".image", [b"\x28\xb5\x2f\xfd" + one], settings_of([one]))
+    done = unpacked(tmp_path, digest)
+    assert (done.returncode, "packed by zstd" in done.stderr) == (65, True), done.stderr
+
+
+def test_bombs_end_at_their_bounds(tmp_path: Path) -> None:
+    sys.path.insert(0, str(RECIPE.parent))
+    try:
+        import oci  # type: ignore[import-not-found]
+        import tarball  # type: ignore[import-not-found]
+        import unpack  # type: ignore[import-not-found]
+    finally:
+        sys.path.remove(str(RECIPE.parent))
+    root = os.open(tmp_path, os.O_RDONLY)
+    many = layer(*(Item(f"f{number}") for number in range(20)))
+    with pytest.raises(tarball.RefusedError, match="more names"):
+        unpack.apply(root, tarball.Tar(io.BytesIO(many)), [10])
+    (tmp_path / "l").write_bytes(many)
+    with open(tmp_path / "l", "rb") as file:
+        plain = oci.Plain(oci.Part(file, 0, len(many)), [4096])
+        with pytest.raises(tarball.RefusedError, match="more bytes"):
+            unpack.apply(root, tarball.Tar(plain), [100])
+    os.close(root)
+
+
+def test_a_root_that_no_build_of_ours_made_is_not_shown(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    (root / "usr/bin").mkdir(parents=True)
+    (root / "etc").symlink_to("/etc")
+    with pytest.raises(EnvironmentUnknownError, match="root/etc is not as built"):
+        image_binds(root, str)
+    (root / "etc").unlink()
+    (root / "etc").mkdir()
+    for name in ("passwd", "group", "hosts", "resolv.conf", "nsswitch.conf", "services"):
+        (root / "etc" / name).touch()
+    for name, target in (("bin", "usr/bin"), ("run", "/run"), ("x", "/root"), ("y", "usr/../../z")):
+        (root / name).symlink_to(target)
+    binds = image_binds(root, str)
+    assert [binds[at + 2] for at in range(0, len(binds), 3)] == ["/etc", "/usr", "/bin"]
+    (root / "etc/passwd").unlink()
+    (root / "etc/passwd").symlink_to("/etc/passwd")
+    with pytest.raises(EnvironmentUnknownError, match="etc/passwd"):
+        image_binds(root, str)
+
+
+def test_an_image_sets_variables_but_none_of_the_loaders(tmp_path: Path) -> None:
+    env = ["PATH=/opt/x/bin:/bin", "A=b=c", "LD_PRELOAD=/x.so", "HOME=/root", "bad name=1", "Z=\n"]
+    layers = [layer(Item("a"))]
+    digest = saved(tmp_path / ".image", layers, settings_of(layers, env))
+    assert unpacked(tmp_path, digest).returncode == 0
+    assert image_variables(tmp_path) == (("A", "b=c"), ("PATH", "/opt/x/bin:/bin"))
