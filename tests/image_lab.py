@@ -101,7 +101,8 @@ def programs(*names: str) -> list[Item]:
     libraries: set[str] = set()
     for name in names:
         path = os.path.realpath(shutil.which(name, path="/usr/bin:/bin") or "")
-        items.append(Item(f"usr/bin/{name}", Path(path).read_bytes(), mode=0o755))
+        place = f"usr/bin/{Path(name).name}"
+        items.append(Item(place, Path(path).read_bytes(), mode=0o755))
         told = subprocess.run(["ldd", path], capture_output=True, text=True, check=False).stdout
         libraries |= set(re.findall(r"(/\S+\.so\S*)", told))
     for library in sorted(libraries):

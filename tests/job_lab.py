@@ -3,7 +3,7 @@
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
@@ -72,6 +72,7 @@ async def running_executor(
     sandbox: str = BWRAP,
     environments: Mapping[str, Path] | None = None,
     serve: DataServer | None = None,
+    gpu_device: Callable[[str], str] = str,
     **settings: Any,  # noqa: ANN401
 ) -> AsyncIterator[ProcessExecutor]:
     """An executor that serves; at the end every job is swept."""
@@ -79,7 +80,9 @@ async def running_executor(
         users, _ = own_users()
         settings = {"uid_first": users.start, "uid_count": len(users), **settings}
     config = ExecutorConfig(sandbox=sandbox, **settings)
-    executor = ProcessExecutor(folder, config, environments or {}, ThreadWorkers())
+    executor = ProcessExecutor(
+        folder, config, environments or {}, ThreadWorkers(), gpu_device=gpu_device
+    )
     if serve is not None:
         executor.on_data(serve)
     async with trio.open_nursery() as nursery:

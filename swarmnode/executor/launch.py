@@ -286,8 +286,10 @@ class Launcher(msgspec.Struct, frozen=True):
         self, spec: JobSpec, folder: JobFolder, sources: Sources, *, has_disk: bool
     ) -> SandboxView:
         work = sources.held(FD_DISK) if has_disk else sources(folder.work)
-        has_net = bool(spec.net)
-        shown = self.environments.shown(spec.environment, work, sources, has_network=has_net)
+        has_net, has_gpus = bool(spec.net), bool(spec.gpus)
+        shown = self.environments.shown(
+            spec.environment, work, sources, has_network=has_net, has_gpus=has_gpus
+        )
         return SandboxView(
             work=work,
             ctx=folder.ctx,

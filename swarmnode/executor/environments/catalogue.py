@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from swarmnode.errors import EnvironmentUnknownError
 from swarmnode.executor.environments.building import Building
+from swarmnode.executor.environments.driver import LIBRARIES, PROGRAMS, driver_of
 from swarmnode.executor.environments.image import ROOT, image_binds, image_variables
 from swarmnode.executor.environments.named import checked_environment, environment_options
 from swarmnode.executor.environments.store import EnvironmentStore
@@ -25,6 +27,10 @@ _LIBC_FOLDERS: Final = (
 _CERTIFICATES: Final = "/etc/ssl/certs/ca-certificates.crt"
 
 
+_HOST: Final = Path("/")
+"""Where this machine's driver is looked for."""
+
+
 class Shown(msgspec.Struct, frozen=True):
     """What a sandbox adds for one environment."""
 
@@ -34,7 +40,7 @@ class Shown(msgspec.Struct, frozen=True):
     variables: tuple[tuple[str, str], ...] = ()
     """What the task does not set itself."""
     libraries: str = ""
-    """A folder of libraries that come before the machine's."""
+    """Folders of libraries that come before the machine's, as LD_LIBRARY_PATH has them."""
     has_own_system: bool = False
     """It brings the programs and libraries of a whole system: the machine's /usr is not shown."""
     system: tuple[str, ...] = ()
@@ -91,6 +97,7 @@ class Environments:
         sources: Callable[[Path], str],
         *,
         has_network: bool = False,
+        has_gpus: bool = False,
     ) -> Shown:
         """How to show one; `work` is where the job's work folder is bound from.
 
@@ -104,7 +111,9 @@ class Environments:
             return Shown(tuple(options), variables=tuple(variables.items()))
         if name.startswith(BUILT):
             root = self.store.use(name.removeprefix(BUILT))
-            return _image(root, sources) if (root / ROOT).exists() else _built(root, sources)
+            made = _image if (root / ROOT).exists() else _built
+            shown = made(root, sources)
+            return _with_driver(shown, sources) if has_gpus else shown
         return _named(self.named[name], sources)
 
 
@@ -121,6 +130,19 @@ def environments_of(
 
 def _named(root: Path, sources: Callable[[Path], str]) -> Shown:
     return Shown(tuple(environment_options(root, sources)), (str(root / "bin"),))
+
+
+def _with_driver(shown: Shown, sources: Callable[[Path], str]) -> Shown:
+    """Libraries and programs of the driver that is loaded; of another no task would see a GPU."""
+    options = driver_of(_HOST).options(sources)
+    if not options:
+        return shown
+    return replace(
+        shown,
+        options=(*shown.options, *options),
+        bins=(*shown.bins, PROGRAMS),
+        libraries=":".join(filter(None, (shown.libraries, LIBRARIES))),
+    )
 
 
 def _image(folder: Path, sources: Callable[[Path], str]) -> Shown:
