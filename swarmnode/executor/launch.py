@@ -286,10 +286,7 @@ class Launcher(msgspec.Struct, frozen=True):
         self, spec: JobSpec, folder: JobFolder, sources: Sources, *, has_disk: bool
     ) -> SandboxView:
         work = sources.held(FD_DISK) if has_disk else sources(folder.work)
-        has_net, has_gpus = bool(spec.net), bool(spec.gpus)
-        shown = self.environments.shown(
-            spec.environment, work, sources, has_network=has_net, has_gpus=has_gpus
-        )
+        shown = self.environments.shown(spec, work, sources)
         return SandboxView(
             work=work,
             ctx=folder.ctx,
@@ -302,7 +299,7 @@ class Launcher(msgspec.Struct, frozen=True):
             has_own_system=shown.has_own_system,
             system=shown.system,
             devices=tuple(self.gpu_device(uuid) for uuid in spec.gpus),
-            has_net=has_net,
+            has_net=bool(spec.net),
             data=_shown(spec, folder, sources),
         )
 

@@ -2,7 +2,7 @@
 
 import filecmp
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -16,6 +16,7 @@ from swarmnode.executor.environments.driver import LIBRARIES, PROGRAMS, driver_o
 from swarmnode.executor.environments.image import ROOT, image_binds, image_variables
 from swarmnode.executor.environments.named import checked_environment, environment_options
 from swarmnode.executor.environments.store import EnvironmentStore
+from swarmnode.executor.port import JobSpec
 from swarmnode.executor.sandbox.capability import CONTAINER, ExecutorConfig
 from swarmnode.tasks.environments.naming import BUILD, BUILT
 
@@ -90,30 +91,26 @@ class Environments:
         """How a task has one that sees the machine's own paths: a named one, where it lies."""
         return _named(self.named[name], str) if name else Shown()
 
-    def shown(
-        self,
-        name: str | None,
-        work: str,
-        sources: Callable[[Path], str],
-        *,
-        has_network: bool = False,
-        has_gpus: bool = False,
-    ) -> Shown:
-        """How to show one; `work` is where the job's work folder is bound from.
+    def shown(self, spec: JobSpec, work: str, sources: Callable[[Path], str]) -> Shown:
+        """How to show a job's; `work` is where its work folder is bound from.
 
-        A build without a network takes what lies on this machine.
+        A build without a network takes what lies on this machine. Raises EnvironmentUnknownError
+        for an image that cannot be shown.
         """
+        name = spec.environment
         if not name:
             return Shown()
         if name.startswith(BUILD):
             options = self._building.options(name, work, sources)
-            variables = self._building.variables(has_network=has_network)
+            variables = self._building.variables(has_network=bool(spec.net))
             return Shown(tuple(options), variables=tuple(variables.items()))
         if name.startswith(BUILT):
             root = self.store.use(name.removeprefix(BUILT))
-            made = _image if (root / ROOT).exists() else _built
-            shown = made(root, sources)
-            return _with_driver(shown, sources) if has_gpus else shown
+            if (root / ROOT).exists():
+                shown = _image(root, sources, [one.target for one in spec.data])
+            else:
+                shown = _built(root, sources)
+            return _with_driver(shown, sources) if spec.gpus else shown
         return _named(self.named[name], sources)
 
 
@@ -145,9 +142,9 @@ def _with_driver(shown: Shown, sources: Callable[[Path], str]) -> Shown:
     )
 
 
-def _image(folder: Path, sources: Callable[[Path], str]) -> Shown:
+def _image(folder: Path, sources: Callable[[Path], str], laid_over: Sequence[str]) -> Shown:
     """Raises EnvironmentUnknownError for one that no build of ours would have made."""
-    system, variables = image_binds(folder / ROOT, sources), image_variables(folder)
+    system, variables = image_binds(folder / ROOT, sources, laid_over), image_variables(folder)
     return Shown(variables=variables, has_own_system=True, system=system)
 
 

@@ -7,7 +7,8 @@ place for them, out of the sandbox: where these are no plain files nothing is sh
 
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from os import DirEntry
 from pathlib import Path
 from typing import Final
 
@@ -32,11 +33,17 @@ class _About(msgspec.Struct, frozen=True):
     variables: Mapping[str, str] = {}
 
 
-def image_binds(root: Path, sources: Callable[[Path], str]) -> tuple[str, ...]:
-    """Options that show the image's folders, read-only. Raises EnvironmentUnknownError."""
+def image_binds(
+    root: Path, sources: Callable[[Path], str], laid_over: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Options that show the image's folders, read-only; datasets lie over it at those paths.
+
+    Raises EnvironmentUnknownError.
+    """
     _check(root)
     with os.scandir(root) as found:
         names = sorted(found, key=lambda entry: entry.name)
+    names = _beside(names, laid_over)
     folders = {entry.name for entry in names if entry.is_dir(follow_symlinks=False)} - _TASKS_OWN
     if len(names) > _TOP_MAX:
         raise EnvironmentUnknownError(f"the image has more than {_TOP_MAX} names in its root")
@@ -50,6 +57,18 @@ def image_binds(root: Path, sources: Callable[[Path], str]) -> tuple[str, ...]:
             if parts[0] in folders and ".." not in parts:  # such as bin -> usr/bin
                 options += ["--symlink", target, f"/{entry.name}"]
     return tuple(options)
+
+
+def _beside(names: Sequence[DirEntry[str]], laid_over: Sequence[str]) -> list[DirEntry[str]]:
+    """What a dataset takes the place of is not shown; within a folder of the image none can be."""
+    there = {entry.name for entry in names}
+    tops = {path.split("/")[1]: path for path in laid_over}
+    for top, path in tops.items():
+        if top in there - _TASKS_OWN and path != f"/{top}":
+            raise EnvironmentUnknownError(
+                f"the image has a /{top} of its own: show data at another place than {path}"
+            )
+    return [entry for entry in names if entry.name not in tops]
 
 
 def _check(root: Path) -> None:

@@ -15,9 +15,11 @@ from swarmnode.tasks.environments.naming import (
     ALLOW_BUILD,
     BUILD,
     COMMAND,
+    IMAGE_COMMAND,
+    IMAGE_FILE,
     LOCK,
     TREE,
-    UV,
+    is_recipe,
     key_of,
 )
 from swarmnode.tasks.environments.records import BuiltEnvironment, EnvironmentRecord
@@ -74,9 +76,10 @@ def check_build(record: JobRecord) -> None:
     OutputUnsafeError.
     """
     spec = record.spec
-    if spec.run not in ((*COMMAND, UV), (*COMMAND, ALLOW_BUILD, UV)):
+    if not is_recipe(spec.run, spec.env):
         raise OutputUnsafeError(f"a build runs {' '.join(COMMAND)} and nothing else")
-    if [name for name, _ in spec.inputs] != [LOCK]:
+    wanted = {LOCK, IMAGE_FILE} if spec.run == IMAGE_COMMAND else {LOCK}
+    if {name for name, _ in spec.inputs} != wanted:  # an image's settings name all that is in it
         raise OutputUnsafeError(f"a build has its lock as the input {LOCK}, and no other")
     if spec.variables or spec.secrets or spec.data or record.restore is not None:
         raise OutputUnsafeError("a build has no variables, secrets, data or checkpoints")

@@ -1,5 +1,6 @@
 """What environments, and what belongs to their builds, are called. Pure."""
 
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Final
 
@@ -26,6 +27,7 @@ IMAGE: Final = "image"
 IMAGE_FILE: Final = "env/.image"
 """Where such a build finds the archive or layout; its lock names the image."""
 IMAGE_COMMAND: Final = (PYTHON, "-I", "-B", f"{RECIPE}/image.py")
+_RECIPES: Final = frozenset(((*COMMAND, UV), (*COMMAND, ALLOW_BUILD, UV), IMAGE_COMMAND))
 _ID_BYTES: Final = 12
 KEY_BYTES: Final = 32
 
@@ -33,6 +35,12 @@ KEY_BYTES: Final = 32
 def name_of(cap: str) -> str:
     """By which machines speak of the environment with that capability."""
     return BUILT + blake2b(cap.encode(), digest_size=_ID_BYTES, person=b"swarm-env-id").hexdigest()
+
+
+def is_recipe(run: Sequence[str], env: str) -> bool:
+    """Whether that command in that environment is a build of ours, whose result may be signed."""
+    is_image = env == f"{BUILD}{IMAGE}"
+    return tuple(run) in _RECIPES and is_image == (tuple(run) == IMAGE_COMMAND)
 
 
 def image_lock(digest: str) -> str:

@@ -254,6 +254,11 @@ def test_a_root_that_no_build_of_ours_made_is_not_shown(tmp_path: Path) -> None:
         (root / name).symlink_to(target)
     binds = image_binds(root, str)
     assert [binds[at + 2] for at in range(0, len(binds), 3)] == ["/etc", "/usr", "/bin"]
+    (root / "data").mkdir()
+    assert image_binds(root, str, ["/data", "/sets/a"]) == binds, "a dataset is there instead"
+    for place in ("/data/x", "/x/y"):
+        with pytest.raises(EnvironmentUnknownError, match="of its own: show data at another"):
+            image_binds(root, str, [place])
     (root / "etc/passwd").unlink()
     (root / "etc/passwd").symlink_to("/etc/passwd")
     with pytest.raises(EnvironmentUnknownError, match="etc/passwd"):

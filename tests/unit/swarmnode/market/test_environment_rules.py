@@ -8,7 +8,15 @@ from swarmnode.market.messages import Bid, BidKind, CallForBids
 from swarmnode.market.pricing import BRING_BYTES_PER_S, MICROCREDITS, score_parts
 from swarmnode.market.seller.environments import bytes_to_bring, lacking_environment
 from swarmnode.market.seller.room import Fitness
-from swarmnode.tasks.environments.naming import key_of, name_of
+from swarmnode.tasks.environments.naming import (
+    ALLOW_BUILD,
+    COMMAND,
+    IMAGE_COMMAND,
+    UV,
+    is_recipe,
+    key_of,
+    name_of,
+)
 from swarmnode.tasks.environments.records import (
     BuiltEnvironment,
     EnvironmentRecord,
@@ -40,6 +48,22 @@ def test_environments_are_built_for_ones_own_lab_only() -> None:
     missing = lacks(replace(build, env="build:3.13"))
     assert missing == "no CPython 3.13 here to build with; have: 3.11"
     assert lacks(replace(build, env="cuda")) == "no environment 'cuda' here; have: lab"
+
+
+def test_images_are_unpacked_where_a_machine_says_that_it_does() -> None:
+    build = replace(CALL, env="build:image", machine="")
+    assert lacks(build) == "no images are unpacked here"
+    assert lacks(build, replace(HERE, environments=("build:3.11", "build:image"))) == ""
+
+
+def test_only_what_our_own_recipes_make_is_signed() -> None:
+    assert is_recipe([*COMMAND, UV], "build:3.11")
+    assert is_recipe([*COMMAND, ALLOW_BUILD, UV], "build:3.11")
+    assert is_recipe(IMAGE_COMMAND, "build:image")
+    assert not is_recipe(["sh", "-c", "cp -r evil env"], "build:image")
+    assert not is_recipe([*IMAGE_COMMAND, "/work/other"], "build:image")
+    assert not is_recipe([*COMMAND, UV], "build:image"), "a key of the other kind"
+    assert not is_recipe(IMAGE_COMMAND, "build:3.11")
 
 
 def test_who_has_it_is_preferred_by_the_time_to_bring_it() -> None:
