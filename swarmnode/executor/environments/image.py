@@ -22,7 +22,7 @@ ROOT: Final = "root"
 _TASKS_OWN: Final = frozenset(("dev", "env", "proc", "run", "sys", "tmp", "work"))
 """What every task has of its own, whatever an image has there."""
 _LAID_OVER: Final = ("passwd", "group", "hosts", *ETC_NET)
-_TOP_MAX: Final = 256
+_TOP_MAX: Final = 128
 """Names in the root of an image: each is a mount. Distributions have some twenty."""
 _ABOUT_BYTES_MAX: Final = 1 << 20
 

@@ -121,6 +121,8 @@ class EnvironmentStore:
         try:
             _link(path, kept)
         except FileExistsError:
+            if path.samefile(kept):  # one of several names: to rename one to another does nothing
+                return info.st_size
             part = path.with_name(f"{_PART}link")
             try:
                 os.link(kept, part)

@@ -20,6 +20,8 @@ from tarball import RefusedError, Tar  # type: ignore[import-not-found]
 TOP = "/env"
 NAMES_MAX = 99000
 """An object holds 100,000."""
+TOP_MAX = 128
+"""In the root: each is shown by a mount of its own."""
 ENTRIES_MAX = 4 * NAMES_MAX
 """Of all layers: later ones take away what earlier ones have."""
 BYTES_MAX = 64 << 30
@@ -81,6 +83,8 @@ def even(root: str) -> int:
         if not os.path.lexists(path) or not stat.S_ISREG(os.lstat(path).st_mode):
             _remove(path)
             open(path, "x").close()
+    if len(os.listdir(root)) > TOP_MAX:
+        raise RefusedError("the image has more than %d names in its root" % TOP_MAX)
     count = 0
     for folder, folders, names in os.walk(os.fsencode(root)):
         os.chmod(folder, 0o755)

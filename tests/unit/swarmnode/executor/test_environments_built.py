@@ -219,6 +219,18 @@ def test_equal_files_of_two_environments_are_one_on_the_disk(tmp_path: Path) -> 
     assert len(list((tmp_path / "s/files").glob("*/*"))) == 1
 
 
+def test_a_file_with_several_names_keeps_them(tmp_path: Path) -> None:
+    store = _store(tmp_path)
+    part = store.begin("one")
+    for name, other in (("a", "b"), ("c", "d")):  # alike, so one file in the end
+        (part / name).write_text("same")
+        os.link(part / name, part / other)
+    store.finish("one", ())
+    tree = tmp_path / "s/trees/one"
+    assert sorted(os.listdir(tree)) == ["a", "b", "c", "d"]
+    assert all((tree / name).samefile(tree / "a") for name in "bcd")
+
+
 def test_the_ones_used_least_recently_go_and_never_one_in_use(tmp_path: Path) -> None:
     store = _store(tmp_path, bytes_max=25)
     for number, name in enumerate(("old", "used", "new")):

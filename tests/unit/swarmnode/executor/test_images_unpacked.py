@@ -59,6 +59,7 @@ REFUSED: dict[str, tuple[list[bytes], str]] = {
         [layer(Item("a"))[:1024].ljust(1024, b"\0")[:512] + bytes(512) + b"x" * 512],
         "follow the end",
     ),
+    "too wide": ([layer(*(Item(f"d{number}/f") for number in range(129)))], "names in its root"),
     "damaged": ([b"\1" * 1024], "number that is none"),
 }
 
