@@ -40,8 +40,9 @@ class Building:
         try:
             self._uv = uv_program()
         except ProjectError:
-            return  # then nothing is built here, and nobody is told that it were
-        self._indexes = indexes_here(os.environ, Path(os.path.expanduser("~")))
+            self._uv = ""  # then images are unpacked here, and nobody is told of more
+        else:
+            self._indexes = indexes_here(os.environ, Path(os.path.expanduser("~")))
         found = sorted(Path("/usr/bin").glob("python3.*"), reverse=True)
         programs = [path for path in found if re.fullmatch(r"python3\.\d+", path.name)]
         for program in (*programs, Path(getattr(sys, "_base_executable", sys.executable))):
@@ -53,7 +54,8 @@ class Building:
         """What a task may ask for, such as build:3.11."""
         if not self._pythons:
             return ()
-        return tuple(f"{BUILD}{version}" for version in (*sorted(self._pythons), IMAGE))
+        versions = sorted(self._pythons) if self._uv else []
+        return tuple(f"{BUILD}{version}" for version in (*versions, IMAGE))
 
     def options(self, name: str, work: str, sources: Callable[[Path], str]) -> list[str]:
         """What a build sees: `work` is where the task's work folder is bound from."""
@@ -63,7 +65,8 @@ class Building:
         program, prefix = self._pythons[wanted]
         recipe = Path(__file__).parent / "recipe"
         options = ["--bind", f"{work}/env", "/env"]
-        options += ["--ro-bind", sources(recipe), RECIPE, "--ro-bind", sources(Path(self._uv)), UV]
+        options += ["--ro-bind", sources(recipe), RECIPE]
+        options += ["--ro-bind", sources(Path(self._uv)), UV] if self._uv else []
         shown = [] if _is_shown(program) else [prefix]
         for folder in (*shown, *self._folders()):
             options += ["--ro-bind", sources(folder), str(folder)]
