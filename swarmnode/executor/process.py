@@ -245,6 +245,7 @@ class ProcessExecutor(work_files.WorkFiles, DatasetFace):
         self, spec: JobSpec, folder: JobFolder, secrets: JobSecrets | None
     ) -> tuple[CrashRecord, tuple[int, int] | None]:
         """In a thread. What `Launcher.start` returns, with what was noted before."""
+        self._environments.look(spec)
         launcher = self._ready_launcher()
         launcher.prepare_job(folder)
         record = launcher.record_start(spec, folder, self._free_user(), self._free_cpus(spec))

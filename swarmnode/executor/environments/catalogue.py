@@ -87,6 +87,11 @@ class Environments:
             have = ", ".join(self.named) or "none"
             raise EnvironmentUnknownError(f"no environment {name!r} here; have: {have}")
 
+    def look(self, spec: JobSpec) -> None:
+        """Before anything is made for a job. Blocking; raises EnvironmentUnknownError."""
+        if (spec.environment or "").startswith(BUILT):
+            self.shown(spec, "", str)
+
     def in_place(self, name: str | None) -> Shown:
         """How a task has one that sees the machine's own paths: a named one, where it lies."""
         return _named(self.named[name], str) if name else Shown()

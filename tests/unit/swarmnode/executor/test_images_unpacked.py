@@ -9,12 +9,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from blake3 import blake3
 
 from swarmnode.errors import EnvironmentUnknownError
 from swarmnode.executor.environments import building
 from swarmnode.executor.environments.image import image_binds, image_variables
 from swarmnode.tasks.environments.naming import image_lock
+from swarmnode.tree.pack import packed
+from swarmnode.tree.scan import entries_of, scan
 from tests.image_lab import C, D, H, Item, P, S, layer, layout, saved, settings_of
+from tests.job_lab import needs_bwrap, run_job, running_executor, spec
+from tests.unit.swarmnode.executor.test_environments_built import once
 
 RECIPE = Path(building.__file__).parent / "recipe/image.py"
 BAD = b"owned"
@@ -182,10 +187,10 @@ def test_what_a_layer_does_stays_inside_its_root(tmp_path: Path, name: str) -> N
 
 def test_a_layout_with_packed_layers_gives_the_same(tmp_path: Path) -> None:
     layers = [layer(Item("a/b", b"1")), layer(Item("a/c", b"2"))]
-    for packed in (True, False):
-        top = tmp_path / str(packed)
+    for is_packed in (True, False):
+        top = tmp_path / str(is_packed)
         top.mkdir()
-        done = unpacked(top, layout(top / ".image", layers, packed=packed))
+        done = unpacked(top, layout(top / ".image", layers, packed=is_packed))
         assert done.returncode == 0, done.stderr
         assert (text(top / "root/a/b"), text(top / "root/a/c")) == ("1", "2")
 
@@ -264,6 +269,20 @@ def test_a_root_that_no_build_of_ours_made_is_not_shown(tmp_path: Path) -> None:
     (root / "etc/passwd").symlink_to("/etc/passwd")
     with pytest.raises(EnvironmentUnknownError, match="etc/passwd"):
         image_binds(root, str)
+
+
+@needs_bwrap
+async def test_a_task_in_an_image_that_cannot_be_shown_leaves_nothing(tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    (made / "root/usr").mkdir(parents=True)
+    (made / "root/etc").symlink_to("usr")
+    found = scan(str(made)).found
+    tree = b"".join(packed(str(made), found, entries_of(found, ())))
+    async with running_executor(tmp_path / "x") as executor:
+        await executor.bringing.bring("@bad", blake3(tree).digest(), once(tree))
+        with pytest.raises(EnvironmentUnknownError, match="root/etc is not as built"):
+            await run_job(executor, spec("u.1", "true", environment="@bad"))
+        assert not list((tmp_path / "x/jobs").glob("*/record.json"))
 
 
 def test_an_image_sets_variables_but_none_of_the_loaders(tmp_path: Path) -> None:
