@@ -9,7 +9,17 @@ from typing import Final
 BENCHES: Final = {
     **{
         name: f"bench.{name}"
-        for name in ("attack", "core", "data", "emulator", "env", "keep", "qos", "relay")
+        for name in (
+            "attack",
+            "core",
+            "data",
+            "emulator",
+            "env",
+            "firstday",
+            "keep",
+            "qos",
+            "relay",
+        )
     },
     "containment": "bench.containment.figures",
     "link": "bench.link.figures",

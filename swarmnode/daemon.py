@@ -1,4 +1,4 @@
-"""The node process, which `swarmnode run` becomes: Ctrl-C is answered before anything is loaded."""
+"""The node process, which `swarmnode up` becomes: Ctrl-C is answered before anything is loaded."""
 
 import sys
 

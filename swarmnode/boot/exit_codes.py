@@ -7,7 +7,7 @@ ERROR: Final = 1
 USAGE: Final = 2
 """A wrong flag, argument or configuration."""
 UNREACHABLE: Final = 3
-"""No node answers: start one with `swarmnode run`."""
+"""No node answers: start one with `swarmnode up`."""
 AUTH: Final = 4
 """Not allowed: token, key or invite."""
 NOT_FOUND: Final = 5

@@ -226,7 +226,7 @@ class Client:
             return f"{where} belongs to another user: set SWARM_HOME to a folder of your own"
         plain = isinstance(error, FileNotFoundError | ConnectionRefusedError)
         why = "" if plain else f" ({error})"
-        remedy = "start one with `swarmnode run`"
+        remedy = "start one with `swarmnode up`"
         if self.url:
             remedy = "correct SWARM_API, or start that node with --api-tcp"
         return f"no node answers at {where}{why}: {remedy}"

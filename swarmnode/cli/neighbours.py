@@ -31,7 +31,7 @@ def whom_to_ask() -> str:
     if os.geteuid() in uids:
         return (
             "no node runs in this home, but one of yours does in another: set SWARM_HOME to the "
-            "folder of that, or start one here with `swarmnode run`"
+            "folder of that, or start one here with `swarmnode up`"
         )
     others = [_login_of(uid) for uid in uids]
     if not others:
@@ -40,7 +40,7 @@ def whom_to_ask() -> str:
 
     return (
         f"a node of {' and '.join(others)} runs on this machine: ask for "
-        f"`{add_command(os.geteuid())}` there, or start one of your own with `swarmnode run`"
+        f"`{add_command(os.geteuid())}` there, or start one of your own with `swarmnode up`"
     )
 
 

@@ -88,6 +88,6 @@ def _in_use(home: Home) -> str:
     if not home.member_key.exists():
         return f"this home belongs to network {network} already: {_BLANK}"
     return (
-        f"this home belongs to network {network} already, and to you: swarmnode run. For what "
+        f"this home belongs to network {network} already, and to you: swarmnode up. For what "
         f"other machines of yours have left, {_BLANK}"
     )

@@ -32,6 +32,10 @@ class EmulatedLab:
         """The host's IPv4 address."""
         return self._hosts[host].address
 
+    def inside(self, host: str) -> tuple[str, ...]:
+        """What a command begins with that runs in the host's network, and is else as it was."""
+        return ("/usr/bin/nsenter", f"--net=/proc/{os.getpid()}/fd/{self._hosts[host].net_fd}")
+
     def start(self, host: str, argv: Sequence[str]) -> "subprocess.Popen[str]":
         """Start a process in a host, with pipes to its stdin and stdout."""
         space = self._hosts[host]

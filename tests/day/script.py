@@ -8,7 +8,7 @@ save cap                           ... under this name: {cap} in later commands
 then box$ swarm obj cat {cap}      a command that shows the effect, tried until `out` matches
 out hello
 within 20                          for so many seconds
-desk& swarmnode run                a command in the background: a daemon
+desk& swarmnode up                a command in the background: a daemon
 """
 
 import re

@@ -287,11 +287,11 @@ def test_what_recover_could_not_print_it_says_when_it_is_asked_again(tmp_path: P
             timeout=60, check=False,
         )  # fmt: skip
     assert said.returncode == 1
-    assert "this home is yours now all the same: swarmnode run" in said.stderr
+    assert "this home is yours now all the same: swarmnode up" in said.stderr
     again = typed(blank, "recover", invite, stdin=phrase)
     assert again.returncode == 0, again.stderr
     assert "changed      no" in again.stdout
-    assert "swarmnode run (it brings back" in again.stdout
+    assert "swarmnode up (it brings back" in again.stdout
 
 
 def test_who_comes_back_by_an_invite_has_their_name_again_and_is_removed_by_it(

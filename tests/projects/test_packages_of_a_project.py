@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -164,3 +165,59 @@ def test_what_cannot_be_had_is_said_before_anything_is_sent(
     assert "requirements.txt cannot be resolved" in said
     assert "shapse" in said
     assert "sending" not in said
+
+
+def test_who_tried_to_build_what_only_this_machine_has_is_named(
+    pool: LocalSwarm, node: LocalNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_wheel(tmp_path / "own-wheels", "alone", "1.0", {"alone/__init__.py": ""})
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "own-wheels"))
+    folder = tmp_path / "of-own"
+    folder.mkdir()
+    (folder / "requirements.txt").write_text("alone\n")
+    _, said = swarm(node, folder, "run", "--", "python", "-V", code=65)
+    assert "environment of requirements.txt: 1 package, CPython" in said
+    last = said.splitlines()[-1]
+    assert all(other.name in last for other in pool.nodes), last
+    assert "cannot reach the index or folder where these packages are" in last
+
+
+def test_two_runs_at_once_have_what_both_need_built_once(
+    node: LocalNode, wheels: Path, tmp_path: Path
+) -> None:
+    make_wheel(wheels, "twice", "1.0", {"twice/__init__.py": "four = 4\n"})
+    folder = tmp_path / "at-once"
+    folder.mkdir()
+    (folder / "requirements.txt").write_text("twice\n")
+    (folder / "train.py").write_text("import twice\nprint(twice.four)\n")
+    with ThreadPoolExecutor() as pool_of_two:
+        runs = [
+            pool_of_two.submit(swarm, node, folder, "run", "--", "python", "train.py")
+            for _ in range(2)
+        ]
+        told = [run.result() for run in runs]
+    assert [out for out, _ in told] == ["4\n", "4\n"]
+    assert sorted("it is being built already" in said for _, said in told) == [False, True]
+    rows = node.client.get("/api/v1/tasks")
+    built = [row["name"] for row in rows if row["run"][0] != "python" and row["state"] == "done"]
+    assert len(built) == len(set(built)), "each of them once"
+
+
+def test_who_leaves_during_a_build_is_not_told_that_it_failed(
+    node: LocalNode, wheels: Path, tmp_path: Path
+) -> None:
+    make_wheel(wheels, "unread", "1.0", {"unread/__init__.py": ""})
+    folder = tmp_path / "unread"
+    folder.mkdir()
+    (folder / "requirements.txt").write_text("unread\n")
+    command = [sys.executable, "-m", "swarmnode.cli.main", "run", "--", "python", "-V"]
+    env = {**os.environ, "SWARM_API": str(node.client.socket_path), "HOME": "/nonexistent"}
+    reader, writer = os.pipe()
+    os.close(reader)  # as of `| head -0`
+    done = subprocess.run(
+        command, env=env, cwd=folder, stdout=writer, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writer)
+    assert done.returncode == 141, done.stderr
+    assert "nobody reads its output" in done.stderr
+    assert "could not be built" not in done.stderr

@@ -30,6 +30,6 @@ def _not_let_in(uid: int, owner_uid: int) -> Problem:
     me = login_of(uid)
     hint = (
         f"ask {login_of(owner_uid)}, whose node this is, for `{add_command(uid)}` "
-        "(or run a node of your own: `swarmnode init`, `swarmnode run`)"
+        "(or run a node of your own: `swarmnode init`, `swarmnode up`)"
     )
     return Problem(403, "not_let_in", f"{me} is not let in to the node of this machine", hint)

@@ -18,7 +18,7 @@ from swarmnode.tasks.choices import DataWay
 
 _LIMITS: Final = ("memory", "pids", "cpu")
 _DELEGATE_FIX: Final = (
-    "systemd-run --user --scope -p Delegate=yes swarmnode run (systemd unit: Delegate=yes)"
+    "systemd-run --user --scope -p Delegate=yes swarmnode up (systemd unit: Delegate=yes)"
 )
 
 

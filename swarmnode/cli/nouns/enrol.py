@@ -97,12 +97,12 @@ def init(new_network: bool, is_open: bool, fmt: str, **naming: Unpack[Naming]) -
         now_ms = wall_ms()
         if new_network:
             enrolled = enrol.found_network(home, names, os.urandom, now_ms, is_open=is_open)
-            steps = "swarmnode run (and for others: swarmnode invite)"
+            steps = "swarmnode up (and for others: swarmnode invite)"
         else:
             enrolled = enrol.init_machine(home, os.urandom, now_ms)
             joined = enrolled.membership is not None
             first = "swarmnode join <invite> (or: swarmnode init --new-network)"
-            steps = "swarmnode run" if joined else first
+            steps = "swarmnode up" if joined else first
         wrote = write_config(home, config, names)
         _tell(home, enrolled, enrolled.changed or wrote, steps, fmt)
 
@@ -215,7 +215,7 @@ def join(invite: str, fmt: str, **naming: Unpack[Naming]) -> None:
         enrolled = enrol.join(home, given, names, os.urandom, now_ms)
         wrote = write_config(home, config, names)
         again = "stop the node that runs here, and start it again: it goes by what it came with"
-        step = again if enrolled.changed and _runs(home) else "swarmnode run"
+        step = again if enrolled.changed and _runs(home) else "swarmnode up"
         _tell(home, enrolled, enrolled.changed or wrote, step, fmt)
 
 
@@ -303,7 +303,7 @@ def _reachable(address: str, peer: PeerId) -> str:
     """A configured listen address as others would dial it. Raises IdentityError."""
     if "/tcp/0" in address:
         raise IdentityError(
-            "the node takes any free port and is not running: start it (swarmnode run), "
+            "the node takes any free port and is not running: start it (swarmnode up), "
             "or give --address"
         )
     for wildcard, family, far in (

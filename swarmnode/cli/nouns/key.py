@@ -106,11 +106,11 @@ def recover(
             given=Unnamed(person=naming["person"] or "", lab=naming["lab"] or ""),
         )  # fmt: skip
         wrote = write_config(home, config, names)
-        steps = "swarmnode run (it brings back your objects, tasks and results"
+        steps = "swarmnode up (it brings back your objects, tasks and results"
         if not naming["person"]:
             steps += f", and your name: until then you are called {names.person}"
         told = report(home, enrolled, enrolled.changed or wrote, f"{steps})")
-    with or_said("this home is yours now all the same: swarmnode run brings your things back"):
+    with or_said("this home is yours now all the same: swarmnode up brings your things back"):
         emit(told, fmt)
 
 

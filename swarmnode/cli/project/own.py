@@ -25,8 +25,14 @@ def make_own(root: Path) -> None:
     """Have our folder in a project. Raises OSError."""
     (root / OWN_FOLDER).mkdir(exist_ok=True)
     with own_folder(root) as own, suppress(FileExistsError):
-        os.close(os.open(".gitignore", _NEW, 0o666, dir_fd=own))
-        (root / OWN_FOLDER / ".gitignore").write_text("*\n")
+        file = os.open(".gitignore", _NEW, 0o666, dir_fd=own)
+        try:
+            os.write(file, b"*\n")
+        except OSError:
+            os.unlink(".gitignore", dir_fd=own)  # an empty one would stay, and git take all of it
+            raise
+        finally:
+            os.close(file)
 
 
 def own_or_refuse(root: Path) -> Path:

@@ -7,14 +7,17 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import click
+
 from swarmnode.cli import exits
 from swarmnode.cli.client import Client, Document, Source
 from swarmnode.cli.files import folders
+from swarmnode.cli.machines import Machines
 from swarmnode.cli.project.own import own_or_refuse
 from swarmnode.cli.talk import human_bytes
 from swarmnode.cli.task import follow as task_follow
 from swarmnode.cli.task import inputs as task_inputs
-from swarmnode.cli.task.submitting import post, stay_with
+from swarmnode.cli.task.submitting import Stayed, post, stay_with
 
 if TYPE_CHECKING:
     from swarmnode.project.environment.lock import Lock
@@ -26,6 +29,8 @@ _BUILD_ROOM: Final = (("nvidia-", "24G"), ("torch", "10G"), ("tensorflow", "10G"
 _BUILD_ROOM_ELSE: Final = "4G"
 _UNPACKED: Final = 5
 """Times the size of an image, at most, it is expected to have unpacked: layers are often packed."""
+_KEY_SHOWN: Final = 12
+"""So much of a key tells a build from all others, among those of one node."""
 _INDEXES: Final = "pypi"
 """Of the network, what a build reaches."""
 _BUILD_TIMEOUT: Final = "2h"
@@ -115,12 +120,14 @@ def where_known(client: Client, lock: "Lock | None") -> "Lock | None":
 
 def words(lock: "Lock", line: Document | None) -> str:
     """In one line, what a task will see."""
-    what = f"environment of {lock.name}: {lock.packages} packages, CPython {lock.python}"
+    packages = "1 package" if lock.packages == 1 else f"{lock.packages} packages"
+    what = f"environment of {lock.name}: {packages}, CPython {lock.python}"
     if lock.image is not None:
         what = f"image {lock.name}, {lock.machine}"
     if line is None:
         return f"{what}; it is built once"
-    warm = f", on {len(line['warm'])} machines" if line["warm"] else ""
+    on = len(line["warm"])
+    warm = f", on {on} machine{'' if on == 1 else 's'}" if on else ""
     return f"{what}, {human_bytes(line['size'])}{warm}"
 
 
@@ -138,13 +145,43 @@ def have(client: Client, lock: "Lock") -> Document:
 
 
 def build(client: Client, lock: "Lock") -> Document:
-    """Have a machine of the pool build it, and stay with it. Raises CliError."""
+    """Have a machine of the pool build it, and stay with it. Raises CliError when it cannot be.
+
+    Where another command has our node see to it just now, that is stayed with instead.
+    """
+    task, is_ours = _submitted(client, _spec_of(client, lock))
+    stayed = stay_with(client, task, "table", cancel_on_interrupt=is_ours)
+    if not is_ours and stayed.detail is not None and stayed.detail["state"] == "cancelled":
+        return build(client, lock)  # by who began it
+    if stayed.detail is None:
+        raise click.exceptions.Exit(stayed.code)  # we left before its end, which was said
+    if stayed.code:
+        raise exits.CliError(_why_not(client, lock, task, stayed), stayed.code)
+    made = {"key": key_of(lock), "task": task, "source": lock.name, "private": lock.is_private}
+    line: Document = client.call("POST", "/api/v1/environments/take", made)
+    return line
+
+
+def _submitted(client: Client, spec: Document) -> tuple[str, bool]:
+    """The task that builds it, and whether that is ours."""
+    task = _building(client, spec["name"])
+    if not task:
+        ours: str = post(client, "", spec)["task"]
+        task = _building(client, spec["name"]) or ours
+        if task == ours:
+            return ours, True
+        client.call("POST", f"/api/v1/tasks/{ours}/cancel")  # two that began at once
+    task_follow.say("it is being built already")
+    return task, False
+
+
+def _spec_of(client: Client, lock: "Lock") -> Document:
     from swarmnode.tasks.environments.naming import BUILD, LOCK, TREE
 
     command, image = _recipe_of(lock)
     inputs = {LOCK: task_inputs.put(client, "lock", _text_of(lock), is_kept=False)}
-    spec = {
-        "name": f"environment of {lock.name}",
+    return {
+        "name": f"environment of {lock.name} {key_of(lock)[:_KEY_SHOWN]}",
         "run": command,
         "env": f"{BUILD}{lock.python}",
         "inputs": {**inputs, **task_inputs.upload(image, client)},
@@ -154,13 +191,16 @@ def build(client: Client, lock: "Lock") -> Document:
         "timeout": _BUILD_TIMEOUT,
         "retries": _RETRIES,
     }
-    task = post(client, "", spec)["task"]
-    stayed = stay_with(client, task, "table", cancel_on_interrupt=True)
-    if stayed.code:
-        raise exits.CliError(_why_not(lock, task, stayed.last_words), stayed.code)
-    made = {"key": key_of(lock), "task": task, "source": lock.name, "private": lock.is_private}
-    line: Document = client.call("POST", "/api/v1/environments/take", made)
-    return line
+
+
+def _building(client: Client, name: str) -> str:
+    """The first task submitted here that builds it and has not ended; empty for none."""
+    live = [
+        (line["submitted_ms"], str(line["task"]))
+        for line in client.get("/api/v1/tasks")
+        if line["name"] == name and line["state"] not in task_follow.ENDS
+    ]
+    return min(live)[1] if live else ""
 
 
 def _recipe_of(lock: "Lock") -> tuple[list[str], list[task_inputs.Input]]:
@@ -192,19 +232,29 @@ def _text_of(lock: "Lock") -> "Callable[[], AbstractContextManager[Source]]":
     return opened
 
 
-def _why_not(lock: "Lock", task: str, said: bytes) -> str:
-    text = said.decode("utf-8", "replace")
+def _why_not(client: Client, lock: "Lock", task: str, stayed: Stayed) -> str:
+    text = stayed.last_words.decode("utf-8", "replace")
     if lock.image is not None:
         return f"the image {lock.name} could not be unpacked (swarm task logs {task})"
     where = f"the environment of {lock.name} could not be built (swarm task logs {task})"
     if "no-build" in text or "no usable wheels" in text or "no binary" in text:
         return f"{where}: --allow-build has packages without wheels built, in the sandbox"
-    if "network was disabled" in text or "error sending request" in text:
+    if "No solution found" in text or "error sending request" in text:
+        # They were found here, when the lock was made.
         return (
-            f"{where}: the machine that built cannot reach the index these packages are in; "
-            "--env none runs with the machine's own programs"
+            f"{where}: {_tried(client, stayed)} cannot reach the index or folder where these "
+            "packages are; settings of pip or uv there must name it, too. --env none runs with "
+            "the machine's own programs"
         )
     return where
+
+
+def _tried(client: Client, stayed: Stayed) -> str:
+    """The machines that did, in their order."""
+    machines = Machines.seen_by(client)
+    history = (stayed.detail or {}).get("history", ())
+    names = list(dict.fromkeys(machines.label(attempt["provider"]) for attempt in history))
+    return ", ".join(names) or "the machine that built"
 
 
 def use(spec: Document, line: Document, project: "Project") -> None:

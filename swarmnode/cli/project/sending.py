@@ -77,7 +77,8 @@ class Sending:
         """What goes along and what does not, in one line."""
         size, left = human_bytes(self.choice.size_bytes), self.left_out()
         where = f"{folders.shown(self.root)}{'' if self.is_project else ' (no project, as it is)'}"
-        line = f"sending {self.choice.files} files of {where}, {size}"
+        files = "1 file" if self.choice.files == 1 else f"{self.choice.files} files"
+        line = f"sending {files} of {where}, {size}"
         if left:
             more = len(left) - NAMED
             rest = f" and {more} more (--dry-run names all)" if more > 0 else ""

@@ -80,7 +80,7 @@ def stay_with(
     """
     try:
         machines = Machines.seen_by(client)
-        watcher = Watcher(machines)
+        watcher = Watcher(machines, cancels=cancel_on_interrupt)
         task_follow.say(f"task {made}")
         if not machines.has_others:
             say_if_out(client)
@@ -146,6 +146,8 @@ class Watcher:
     """Says beside the task's own output where it stands, while it has not ended."""
 
     machines: Machines
+    cancels: bool
+    """What Ctrl-C does while it waits."""
     waits: str = ""
 
     def tell(self, detail: Document) -> None:
@@ -154,7 +156,8 @@ class Watcher:
             return
         waits = detail["why"] if detail["state"] in ("submitted", "auctioned", "lost") else ""
         if waits and waits != self.waits:
-            task_follow.say(f"  waiting: {printable(waits)} (Ctrl-C leaves it waiting)")
+            ends = "cancels it" if self.cancels else "leaves it waiting"
+            task_follow.say(f"  waiting: {printable(waits)} (Ctrl-C {ends})")
         elif sys.stderr.isatty() and not waits:
             where = f" on {self.machines.label(detail['provider'])}" if detail["provider"] else ""
             task_follow.say(f"  {detail['state']}{where}")

@@ -30,7 +30,7 @@ BWRAP: Final = "bwrap"
 CONTAINER: Final = "container"
 _DELEGATE: Final = (
     "run the node as a systemd service with Delegate=yes, or with "
-    "`systemd-run --user --scope -p Delegate=yes swarmnode run`"
+    "`systemd-run --user --scope -p Delegate=yes swarmnode up`"
 )
 _GROUP_OF_ITS_OWN: Final = (
     "run the node as root, or give its user a control group of its own (cgcreate -a)"

@@ -81,10 +81,7 @@ def lock_of(
     """
     machine = platform.machine()
     kept = own / f"environment-{_made_from(source, machine, allow_build=allow_build)}.txt"
-    try:
-        text = "" if again else kept.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        text = ""
+    text = "" if again else _kept_in(kept)
     if not text:
         said = _resolved(source, machine, indexes, allow_build=allow_build)
         text = _origins(source, said, indexes) + _cleaned(said)
@@ -252,11 +249,24 @@ def _cleaned(text: str) -> str:
     return "\n".join(kept) + "\n" if kept else "# nothing but Python itself\n"
 
 
-def _keep(file: Path, text: str) -> None:
-    """Written whole; the one that it takes the place of goes."""
-    part = file.with_suffix(".part")
+def _kept_in(file: Path) -> str:
+    """What is kept there; empty for nothing. Raises ProjectError when it cannot be read."""
     try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(file)
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError) as error:
+        raise ProjectError(f"{file} cannot be read ({error}): remove it") from error
+
+
+def _keep(file: Path, text: str) -> None:
+    """Written whole, also where two do so at once; the one that it takes the place of goes."""
+    part = file.with_suffix(f".{os.getpid()}.part")
+    try:
+        try:
+            part.write_text(text, encoding="utf-8")
+            part.replace(file)
+        finally:
+            part.unlink(missing_ok=True)
     except OSError as error:
         raise ProjectError(f"{file} cannot be written: {error.strerror}") from error

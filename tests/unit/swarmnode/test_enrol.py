@@ -209,7 +209,7 @@ def test_recovering_again_changes_nothing_until_all_is_back(
     with pytest.raises(IdentityError, match="another person's"):
         recover(blank, bytes(32), None, BOB, os.urandom, NOW, addresses=[HERE])
     blank.recovering_file.unlink()
-    with pytest.raises(IdentityError, match="and to you: swarmnode run"):
+    with pytest.raises(IdentityError, match="and to you: swarmnode up"):
         recover(blank, seed, invite, BOB, os.urandom, NOW, given=given)
 
 

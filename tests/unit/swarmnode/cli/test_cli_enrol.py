@@ -72,7 +72,7 @@ def test_from_nothing_to_two_members(tmp_path: Path) -> None:
     alpha, beta = tmp_path / "alpha", tmp_path / "beta"
     first = document(swarmnode(alpha, "init", "--new-network", *NAMES, "-o", "json"))
     assert first["changed"] is True
-    assert first["next"].startswith("swarmnode run")
+    assert first["next"].startswith("swarmnode up")
     again = document(swarmnode(alpha, "init", "--new-network", "-o", "json"))
     assert again["changed"] is False
     assert (again["peer"], again["network"]) == (first["peer"], first["network"])
@@ -97,7 +97,7 @@ def test_from_nothing_to_two_members(tmp_path: Path) -> None:
     assert again["changed"] is False
     table = swarmnode(beta, "init").stdout
     assert "changed      no\n" in table
-    assert "next         swarmnode run\n" in table
+    assert "next         swarmnode up\n" in table
 
 
 def test_init_alone_makes_a_key_and_says_what_comes_next(tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_a_folder_that_is_open_to_others_is_refused_with_one_code(
 def test_an_invite_needs_a_port_that_is_known(alpha: Path) -> None:
     listen = {"SWARM_LISTEN__ADDRESSES": "/ip4/127.0.0.1/tcp/0"}
     line = complaint(swarmnode(alpha, "invite", **listen), 1)
-    assert "swarmnode run" in line
+    assert "swarmnode up" in line
     listen = {"SWARM_LISTEN__ADDRESSES": "/ip4/127.0.0.1/tcp/4321"}
     found = document(swarmnode(alpha, "invite", "-o", "json", **listen))
     assert found["addresses"][0].startswith("/ip4/127.0.0.1/tcp/4321/p2p/12D3KooW")

@@ -375,7 +375,7 @@ def test_without_a_node_it_is_one_line_and_exit_3(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.count("\n") == 1
-    assert "swarmnode run" in captured.err
+    assert "swarmnode up" in captured.err
 
 
 def test_a_token_is_made_for_a_scope_and_only_its_hash_is_kept(

@@ -185,6 +185,18 @@ def test_a_lock_is_made_once_until_any_file_it_comes_from_changes(
     assert lock(root, indexes).text.startswith("shapes==1.0"), "an included file has changed"
 
 
+def test_a_lock_that_cannot_be_read_is_named_and_nothing_is_left_beside_one(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / ".swarm").mkdir()
+    (tmp_path / "requirements.txt").write_text(f"six==1.17.0 --hash=sha256:{'0' * 64}\n")
+    assert lock(tmp_path, Indexes({})).packages == 1
+    (kept,) = (tmp_path / ".swarm").iterdir()
+    kept.write_bytes(b"\xff")
+    with pytest.raises(ProjectError, match=f"{kept.name} cannot be read.*: remove it"):
+        lock(tmp_path, Indexes({}))
+
+
 def test_the_same_name_with_other_bytes_is_another_lock(here: tuple[Path, Indexes]) -> None:
     root, indexes = here
     first = lock(root, indexes)

@@ -1,12 +1,15 @@
 """A file is not read again while nothing of it has changed, and whenever that is not sure it is."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from blake3 import blake3
 
+from swarmnode.cli.project.own import make_own
 from swarmnode.project.seen import CLOCK_NS, NAME, SeenFiles, now_ns
 from swarmnode.tree.scan import Found, scan
 
@@ -105,3 +108,20 @@ def test_the_list_is_not_written_again_when_it_says_the_same(own: int, tmp_path:
     before = (tmp_path / "own" / NAME).stat().st_ino
     SeenFiles(own).write([file], [blake3(b"one").digest()], now_ns() + LATER_NS)
     assert (tmp_path / "own" / NAME).stat().st_ino == before
+
+
+def test_a_full_disk_leaves_no_folder_of_ours_that_git_would_take(tmp_path: Path) -> None:
+    """A file that may not grow is refused as on a full disk, once it is there."""
+    program = (
+        "import resource, sys; from pathlib import Path; from swarmnode.cli.project.own import "
+        "make_own; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); make_own(Path(sys.argv[1]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", program, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "File too large" in done.stderr
+    make_own(tmp_path)
+    assert (tmp_path / ".swarm/.gitignore").read_text() == "*\n"
