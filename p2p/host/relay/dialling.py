@@ -17,6 +17,9 @@ from p2p.ids import PeerId
 ANSWERED: Final = ("token", "clock", CAUSE_FULL)
 """Causes for which another way would do no better: the peer, or we, said no."""
 
+_SHARE_OF_ONE: Final = 0.4
+"""Of a dial's time, what one relay has at most."""
+
 Direct = Callable[[PeerId, Sequence[Address]], Awaitable[None]]
 """Dials a peer at addresses until it is up. DialError."""
 ByRelay = Callable[[PeerId, PeerId], Awaitable[None]]
@@ -93,15 +96,28 @@ class TwoWays:
 
     async def _run_relays(self, race: "_RaceOfWays", nursery: trio.Nursery, peer: PeerId) -> None:
         for relay in self._asking.relays_to(peer)[: self._config.tries_max]:
-            try:
-                await self._by_relay(relay, peer)
-            except DialError as exc:
-                race.errors.append(exc)
-            else:
+            failed = await self._run_relay(relay, peer)
+            if failed is None:
                 self.direct_failed(peer)  # or hung for longer than that took
                 race.is_won = True
                 nursery.cancel_scope.cancel()
                 return
+            race.errors.append(failed)
+
+    async def _run_relay(self, relay: PeerId, peer: PeerId) -> DialError | None:
+        """None once the peer is up. One that agrees and then swallows bytes leaves time for more:
+        the next dial asks it first again.
+        """
+        within_s = _SHARE_OF_ONE * self._within_s
+        with trio.move_on_after(within_s):
+            try:
+                await self._by_relay(relay, peer)
+            except DialError as exc:
+                return exc
+            else:
+                return None
+        late = f"no connection by this relay within {within_s:g} s"
+        return DialError(circuit_text(relay, peer), CAUSE_RELAY, late)
 
 
 class _RaceOfWays:

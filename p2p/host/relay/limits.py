@@ -9,6 +9,9 @@ CIRCUITS_MAX: Final = 256
 CIRCUITS_PER_PEER_MAX: Final = 36
 """The same that end at one machine: with their windows 9 of the 16 MiB that it may leave unread."""
 
+CIRCUITS_PER_PAIR_MAX: Final = 4
+"""The same between two machines, which use one: nobody takes all that another may have."""
+
 CIRCUITS_BULK_MAX: Final = 32
 """Circuits for bulk carried at once: 64 MiB in their windows at the worst."""
 

@@ -10,6 +10,7 @@ from p2p.host.relay.limits import (
     CIRCUITS_BULK_MAX,
     CIRCUITS_BULK_PER_PEER_MAX,
     CIRCUITS_MAX,
+    CIRCUITS_PER_PAIR_MAX,
     CIRCUITS_PER_PEER_MAX,
 )
 from p2p.ids import PeerId
@@ -51,7 +52,7 @@ def in_order(me: PeerId, peer: PeerId, relays: Iterable[PeerId]) -> list[PeerId]
 
 
 def why_full(circuits: Iterable[Circuit], wanted: Circuit) -> str | None:
-    """`full` when there is no room for one more of that kind, of either end; else None."""
+    """`full` when there is no room for one more of that kind, of either end or both; else None."""
     alike = [circuit for circuit in circuits if circuit.is_bulk == wanted.is_bulk]
     all_max = CIRCUITS_BULK_MAX if wanted.is_bulk else CIRCUITS_MAX
     each_max = CIRCUITS_BULK_PER_PEER_MAX if wanted.is_bulk else CIRCUITS_PER_PEER_MAX
@@ -60,7 +61,9 @@ def why_full(circuits: Iterable[Circuit], wanted: Circuit) -> str | None:
     for end in (wanted.source, wanted.target):
         if sum(end in (circuit.source, circuit.target) for circuit in alike) >= each_max:
             return "full"
-    return None
+    pair = {wanted.source, wanted.target}
+    are_many = sum(pair == {one.source, one.target} for one in alike) >= CIRCUITS_PER_PAIR_MAX
+    return "full" if are_many else None
 
 
 def meaning_of(code: str) -> str:

@@ -4,7 +4,12 @@ import random
 
 import pytest
 
-from p2p.host.relay.limits import CIRCUITS_BULK_PER_PEER_MAX, CIRCUITS_MAX, CIRCUITS_PER_PEER_MAX
+from p2p.host.relay.limits import (
+    CIRCUITS_BULK_PER_PEER_MAX,
+    CIRCUITS_MAX,
+    CIRCUITS_PER_PAIR_MAX,
+    CIRCUITS_PER_PEER_MAX,
+)
 from p2p.host.relay.rules import REFUSALS, Circuit, in_order, meaning_of, why_full
 from p2p.ids import PeerId
 
@@ -38,6 +43,15 @@ def test_one_machine_cannot_have_all_circuits_of_a_relay() -> None:
     assert why_full(taken, circuit("bob", "alice")) == "full", "nor lead all of them to it"
     assert why_full(taken, circuit("bob", "carol")) is None
     assert why_full(taken, circuit("alice", "bob", is_bulk=True)) is None
+
+
+def test_nobody_takes_all_circuits_that_another_may_have() -> None:
+    taken = [circuit("mallory", "bob")] * (CIRCUITS_PER_PAIR_MAX - 1)
+    assert why_full(taken, circuit("bob", "mallory")) is None
+    taken = [*taken, circuit("bob", "mallory")]
+    assert why_full(taken, circuit("mallory", "bob")) == "full"
+    assert why_full(taken, circuit("bob", "mallory")) == "full"
+    assert why_full(taken, circuit("alice", "bob")) is None
 
 
 def test_circuits_for_bulk_are_counted_apart() -> None:
