@@ -22,7 +22,7 @@ class EnvironmentArrivals:
         """`used` names those that jobs have now."""
         self._environments, self._workers, self._used = environments, workers, used
         self._coming: dict[str, trio.Lock] = {}
-        """By id, of those that are being brought or were."""
+        """By name, of those that are being brought."""
         self._changing = trio.Lock()
         """The store is changed by one at a time."""
         self._news = trio.Event()
@@ -46,16 +46,23 @@ class EnvironmentArrivals:
 
         Raises EnvironmentDamagedError, TreeRefusedError, ExecutorUnavailableError (no room).
         """
-        async with self._coming.setdefault(name, trio.Lock()):
-            if self.has(name):
-                await self._workers.run(
-                    partial(self._environments.store.use, name.removeprefix(BUILT))
-                )
-            else:
-                try:
-                    await self._lay_out(name.removeprefix(BUILT), digest, chunks)
-                except OSError as exc:
-                    raise ExecutorUnavailableError(f"laying out {name}: {exc.strerror}") from exc
+        lock = self._coming.setdefault(name, trio.Lock())
+        try:
+            async with lock:
+                await self._bring(name, digest, chunks)
+        finally:
+            if not lock.locked():  # the last who wanted it: any number of names may be heard
+                self._coming.pop(name, None)
+
+    async def _bring(self, name: str, digest: bytes, chunks: AsyncIterable[bytes]) -> None:
+        name_here = name.removeprefix(BUILT)
+        if self.has(name):
+            await self._workers.run(partial(self._environments.store.use, name_here))
+            return
+        try:
+            await self._lay_out(name_here, digest, chunks)
+        except OSError as exc:
+            raise ExecutorUnavailableError(f"laying out {name}: {exc.strerror}") from exc
 
     async def _lay_out(self, name: str, digest: bytes, chunks: AsyncIterable[bytes]) -> None:
         store, run, hasher = self._environments.store, self._workers.run, blake3()
@@ -67,7 +74,7 @@ class EnvironmentArrivals:
             begins = unpacker.index is None
             unpacker.feed(chunk)
             if begins and unpacker.index is not None:
-                store.check_room(unpacker.index.content_bytes)
+                store.check_room(name, unpacker.index.content_bytes)
 
         is_whole = False
         try:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 from swarmnode.errors import ProjectError
 from swarmnode.project.environment.indexes import Indexes, indexes_here
@@ -91,7 +90,8 @@ class Building:
 
 
 def _has_secret(place: str) -> bool:
-    return "@" in urlsplit(place).netloc
+    """Whether an address, which may be given as NAME=ADDRESS, has a user or a password in it."""
+    return "@" in place.partition("://")[2].partition("/")[0]
 
 
 def _is_shown(path: Path) -> bool:

@@ -41,6 +41,8 @@ class EnvironmentStore:
         self._folder, self._bytes_max = folder, bytes_max
         self._whole: set[str] = set()
         """Ids of those that are here."""
+        self._coming: dict[str, int] = {}
+        """Bytes of those that are being filled."""
 
     def open(self) -> None:
         """Find what is here; what an earlier life had begun goes."""
@@ -54,6 +56,7 @@ class EnvironmentStore:
             (self._marks / name).unlink()
         for left in self._files.glob(f"*/{_PART}*"):
             left.unlink()
+        self._drop_spare()  # they may not have been on the disk when the power went
         self._whole = marked & there
 
     def names(self) -> tuple[str, ...]:
@@ -78,28 +81,37 @@ class EnvironmentStore:
         part.chmod(0o755)
         return part
 
-    def check_room(self, size: int) -> None:
-        """Raises ExecutorUnavailableError where so much is too much, before most of it is here."""
-        free = shutil.disk_usage(self._folder).free
+    def check_room(self, name: str, size: int) -> None:
+        """Raises ExecutorUnavailableError where so much is too much, before most of it is here.
+
+        Others that are being filled may still write all that they have.
+        """
+        others = sum(size for other, size in self._coming.items() if other != name)
+        free = max(0, shutil.disk_usage(self._folder).free - others)
         if size > min(self._bytes_max, free - _SPARE_BYTES):
             raise ExecutorUnavailableError(
                 f"the environment has {size >> 20} MiB; {self._bytes_max >> 20} MiB may be taken "
                 f"by environments here, {free >> 20} are free"
             )
+        self._coming[name] = size
 
     def drop_part(self, name: str) -> None:
         """It will not be filled."""
+        self._coming.pop(name, None)
         _remove(self._trees / f"{_PART}{name}")
 
     def finish(self, name: str, used: Collection[str]) -> None:
         """What was filled is whole: share its files, have it on the disk, make it known.
 
         Others that are not in `used` go, the one used least recently first, where room is short.
-        Raises ExecutorUnavailableError when it alone is larger than what may be kept.
+        Raises ExecutorUnavailableError when it is larger than what is not in use.
         """
         part = self._trees / f"{_PART}{name}"
-        size = sum(self._share(path) for path in _files_in(part))
-        self._make_room(size, used)
+        paths = list(_files_in(part))
+        size = sum(path.stat().st_size for path in paths)
+        self._make_room(size, used)  # before anything is shared: what is refused leaves nothing
+        for path in paths:
+            self._share(path)
         with _opened(part) as folder:
             sync_file_system(folder)
         part.rename(self._trees / name)
@@ -110,9 +122,10 @@ class EnvironmentStore:
             mark.rename(self._marks / name)
             os.fsync(marks)
         self._whole.add(name)
+        self._coming.pop(name, None)
 
-    def _share(self, path: Path) -> int:
-        """Have one copy of a file under all its names; its bytes."""
+    def _share(self, path: Path) -> None:
+        """Have one copy of a file under all its names."""
         info = path.stat()
         runs = bool(info.st_mode & 0o111)
         path.chmod(0o555 if runs else 0o444)  # a hard link shares its rights
@@ -121,8 +134,8 @@ class EnvironmentStore:
         try:
             _link(path, kept)
         except FileExistsError:
-            if path.samefile(kept):  # one of several names: to rename one to another does nothing
-                return info.st_size
+            if kept.samefile(path):  # two names of one file: renaming one to the other does nothing
+                return
             part = path.with_name(f"{_PART}link")
             try:
                 os.link(kept, part)
@@ -131,7 +144,6 @@ class EnvironmentStore:
                     raise
             else:
                 part.rename(path)
-        return info.st_size
 
     def _make_room(self, size: int, used: Collection[str]) -> None:
         sizes = {name: self._size_of(name) for name in self._whole}
@@ -168,6 +180,10 @@ class EnvironmentStore:
             _remove(gone)
             tree.rename(gone)
             _remove(gone)
+        self._drop_spare()
+
+    def _drop_spare(self) -> None:
+        """Files that no tree has."""
         for path in self._files.glob("*/*"):
             if path.stat().st_nlink == 1:
                 path.unlink()

@@ -1,6 +1,7 @@
 """Environments in real sandboxes: built from a lock, brought once, seen at /env by every task."""
 
 import os
+import shutil
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,8 +11,9 @@ import trio
 import trio.lowlevel
 from blake3 import blake3
 
-from swarmnode.errors import EnvironmentDamagedError
+from swarmnode.errors import EnvironmentDamagedError, ExecutorUnavailableError, TreeRefusedError
 from swarmnode.executor.environments import catalogue
+from swarmnode.executor.environments.building import Building
 from swarmnode.executor.environments.store import EnvironmentStore
 from swarmnode.executor.port import JobId, JobSpec
 from swarmnode.executor.process import ProcessExecutor
@@ -239,6 +241,75 @@ def test_the_ones_used_least_recently_go_and_never_one_in_use(tmp_path: Path) ->
     store.use("old")
     _fill(store, "newest", {"a": "12345678"}, used=("used",))
     assert store.names() == ("newest", "old", "used")
+
+
+def test_one_that_finds_no_room_leaves_nothing(tmp_path: Path) -> None:
+    store = _store(tmp_path, bytes_max=15)
+    _fill(store, "used", {"a": "12345678"})
+    with pytest.raises(ExecutorUnavailableError, match="in use"):
+        _fill(store, "late", {"b": "87654321"}, used=("used",))
+    store.drop_part("late")
+    assert len(list((tmp_path / "s/files").glob("*/*"))) == 1
+
+
+def test_no_environment_gets_a_file_that_was_not_on_the_disk_when_the_power_went(
+    tmp_path: Path,
+) -> None:
+    store = _store(tmp_path)
+    _fill(store, "one", {"a": "same"})
+    (tmp_path / "s/marks/one").unlink()
+    _remove_tree(tmp_path / "s/trees/one")  # it had not come so far
+    kept = next((tmp_path / "s/files").glob("*/*"))
+    kept.chmod(0o644)
+    kept.write_text("")
+    _fill(_store(tmp_path), "two", {"b": "same"})
+    assert (tmp_path / "s/trees/two/b").read_text() == "same"
+
+
+def test_two_that_come_at_once_fill_no_disk_together(tmp_path: Path) -> None:
+    store = _store(tmp_path, bytes_max=1 << 60)
+    most = shutil.disk_usage(tmp_path).free * 6 // 10
+    store.check_room("one", most)
+    with pytest.raises(ExecutorUnavailableError, match="are free"):
+        store.check_room("two", most)
+    store.drop_part("one")
+    store.check_room("two", most)
+
+
+async def test_who_brings_what_has_no_room_leaves_no_trace(tmp_path: Path) -> None:
+    async with running_executor(tmp_path / "x") as executor:
+        for number in range(3):
+            with pytest.raises(TreeRefusedError):
+                await executor.bringing.bring(f"@{number}", b"", once(b"no folder"))
+        assert not executor.bringing._coming
+
+
+def test_a_build_is_given_no_password_of_an_index_however_it_is_named(
+    wheels: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = "corp=https://me:hush@pypi.corp.example/simple https://me:hush@b.example/s"
+    monkeypatch.setenv("UV_INDEX", f"{places} corp=https://c.example/simple")
+    building = Building()
+    building.look()
+    told = building.variables()
+    assert told["UV_INDEX"] == "corp=https://c.example/simple"
+    assert "hush" not in str(told)
+
+
+def test_a_file_of_two_names_is_shared_under_both(tmp_path: Path) -> None:
+    store = _store(tmp_path)
+    part = store.begin("one")
+    for first, second in (("a", "b"), ("c", "d")):
+        (part / first).write_text(first)
+        (part / second).hardlink_to(part / first)
+    store.finish("one", ())
+    assert sorted(path.name for path in (tmp_path / "s/trees/one").iterdir()) == [*"abcd"]
+
+
+def _remove_tree(folder: Path) -> None:
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
 
 
 def _store(folder: Path, bytes_max: int = 1 << 20) -> EnvironmentStore:
