@@ -12,6 +12,8 @@ from p2p.wire.codec import Record
 from p2p.wire.envelope import Signed, Signer, open_signed, seal
 from storage.engine.port import Tables
 from storage.engine.stored import stored
+from storage.errors import CapabilityError
+from storage.manifests.capability import parse_cap
 from swarmnode.tasks.environments.records import RECORD_DOMAIN, EnvironmentRecord, KnownRecord
 
 TABLE = "environments"
@@ -55,10 +57,17 @@ class RecordOffice(msgspec.Struct, frozen=True):
         )
 
     def opened(self, sealed: Signed, key: bytes) -> KnownRecord:
-        """What it says and who says so. Raises WireError, also where it is about another key."""
+        """What it says and who says so.
+
+        Raises WireError, also where it is about another key or nothing can be read by it.
+        """
         record = open_signed(self.signer, self.network, RECORD_DOMAIN, EnvironmentRecord, sealed)
         if record.key != key:
             raise WireError("the record is about another environment")
+        try:
+            parse_cap(record.built.cap)
+        except CapabilityError as exc:
+            raise WireError(f"the record has no capability: {exc}") from exc
         if sealed.sender == self.signer.peer_id:
             return KnownRecord(record, sealed, self.lab)
         owner = owner_of(self.proofs, sealed.sender, record.token)

@@ -72,7 +72,7 @@ class EnvironmentService:
         """
         row = row_of(self._edges.state, person, key)
         if row is None or not await self._is_there(row.known):
-            known = usable(await self._told(key), self._who.lab)
+            known = await self._told(key)
             if known is None or not await self._is_there(known):
                 return None
             row = EnvironmentRow(known, source, 0, person=person)
@@ -85,11 +85,17 @@ class EnvironmentService:
         rows = (row for row in rows_in(self._edges.state) if row.known.record.key == key)
         return next((row.known.sealed for row in rows), None)
 
-    async def _told(self, key: bytes) -> list[KnownRecord]:
-        """What the pool has of that key and is signed."""
+    async def _told(self, key: bytes) -> KnownRecord | None:
+        """What may be used of that key: as our lab's machines tell, else as the pool has it."""
+        ours = self._opened_all(await self._lab.read(key), key)
+        known = usable(ours, self._who.lab)
+        if known is None:  # who says that it is of our lab may only say so
+            known = usable(self._opened_all(await self._shelf.read(key), key), self._who.lab)
+        return known
+
+    def _opened_all(self, told: Sequence[Signed], key: bytes) -> list[KnownRecord]:
         found = []
-        ours = await self._lab.read(key)
-        for sealed in ours or await self._shelf.read(key):
+        for sealed in told:
             try:
                 found.append(self.office.opened(sealed, key))
             except WireError:  # somebody put something else there

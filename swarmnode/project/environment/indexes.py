@@ -32,7 +32,9 @@ _PLAIN: Final = {
 _OURS: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSL_CLIENT_CERT")
 _PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 _PLACES: Final = (("UV_INDEX", " "), ("UV_FIND_LINKS", ","), ("UV_DEFAULT_INDEX", " "))
-PUBLIC: Final = frozenset({"pypi.org", "download.pytorch.org", "data.pyg.org", "test.pypi.org"})
+PUBLIC: Final = frozenset((
+    "pypi.org", "files.pythonhosted.org", "download.pytorch.org", "data.pyg.org", "test.pypi.org",
+))  # fmt: skip
 """Hosts that serve everybody the same."""
 
 

@@ -23,6 +23,8 @@ _HASH: Final = re.compile(r"--hash=sha(256|384|512):[0-9a-f]{64,}")
 _LOCAL: Final = re.compile(r"^(-e\s|\./|/|[\w.-]+\s*@\s*file:)")
 _INCLUDE: Final = re.compile(r"^\s*(?:-r|--requirement|-c|--constraint)[\s=]+(\S+)", re.MULTILINE)
 _FROM: Final = re.compile(r"^\s*# from (\S+)", re.MULTILINE)
+_DIRECT: Final = re.compile(r"^[\w.\[\],-]+\s*@\s*(\S+)", re.MULTILINE)
+_KEPT_BEGINS: Final = "# from"
 _PRIVATE, _ONLINE = "private", "online"
 _PYPI: Final = "https://pypi.org/simple"
 _INCLUDES_MAX: Final = 64
@@ -81,8 +83,8 @@ def lock_of(
     """
     machine = platform.machine()
     kept = own / f"environment-{_made_from(source, machine, allow_build=allow_build)}.txt"
-    text = "" if again else _kept_in(kept)
-    if not text:
+    text = "" if again else _kept(kept)
+    if not text.startswith(_KEPT_BEGINS):  # damaged, or there is none
         said = _resolved(source, machine, indexes, allow_build=allow_build)
         text = _origins(source, said, indexes) + _cleaned(said)
         _keep(kept, text)
@@ -98,27 +100,40 @@ def lock_of(
     )
 
 
+def _kept(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (FileNotFoundError, UnicodeDecodeError):
+        return ""
+    except OSError as error:
+        raise ProjectError(f"{file} cannot be read ({error}): remove it") from error
+
+
 def _origins(source: NeedsFile, said: str, indexes: Indexes) -> str:
     """First line of a lock that is kept: where its packages come from. In doubt from anywhere."""
     places = indexes.places() or [_PYPI]
     if source.kind in (Kind.UV_LOCK, Kind.PYLOCK):
-        places = list(_places_in(table_in(source.file)))
+        places = list(_places_in(table_in(source.file))) or places
     else:
         told = _FROM.findall(said)
         if len(told) == len(re.findall(r"^[A-Za-z0-9]", said, re.MULTILINE)):
             places = told
+    places = [*places, *_DIRECT.findall(said)]
     words = [_PRIVATE] if any(map(is_private, places)) else []
     words += [_ONLINE] if any("://" in one and "file:" not in one for one in places) else []
-    return f"# from {' '.join(words)}\n"
+    return f"{_KEPT_BEGINS} {' '.join(words)}\n"
 
 
 def _places_in(table: Mapping[str, Any]) -> Iterator[str]:
-    """The indexes that a uv.lock or pylock.toml names, by package."""
+    """The indexes that a uv.lock or pylock.toml names, by package, or where its files are."""
     for package in (*(table.get("package") or ()), *(table.get("packages") or ())):
         source = package.get("source")
         place = source.get("registry", "") if isinstance(source, dict) else package.get("index", "")
         if place:
             yield str(place)
+        elif not isinstance(source, dict):  # pip names no index
+            files = [*(package.get("wheels") or ()), *filter(None, [package.get("sdist")])]
+            yield from (str(file["url"]) for file in files if file.get("url"))
 
 
 def _made_from(source: NeedsFile, machine: str, *, allow_build: bool) -> str:
@@ -248,15 +263,6 @@ def _cleaned(text: str) -> str:
         )
     return "\n".join(kept) + "\n" if kept else "# nothing but Python itself\n"
 
-
-def _kept_in(file: Path) -> str:
-    """What is kept there; empty for nothing. Raises ProjectError when it cannot be read."""
-    try:
-        return file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return ""
-    except (OSError, ValueError) as error:
-        raise ProjectError(f"{file} cannot be read ({error}): remove it") from error
 
 
 def _keep(file: Path, text: str) -> None:

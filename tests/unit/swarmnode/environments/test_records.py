@@ -6,11 +6,15 @@ from msgspec.structs import replace
 from p2p.errors import WireError
 from p2p.identity.keys import KeySigner
 from p2p.ids import LabId, NetworkId
+from storage.facade import ReadCap
+from storage.ids import Address, ObjectKey
+from storage.manifests.capability import text_of_cap
 from swarmnode.environments.records import RecordOffice
 from swarmnode.tasks.environments.records import BuiltEnvironment, EnvironmentRecord, usable
 
 NET, LAB = NetworkId("net"), LabId("ours")
-BUILT = BuiltEnvironment("swarm:x", b"d" * 32, 1, "x86_64")
+CAP = text_of_cap(ReadCap(Address(bytes(32)), ObjectKey(bytes(32))))
+BUILT = BuiltEnvironment(CAP, b"d" * 32, 1, "x86_64")
 RECORD = EnvironmentRecord(b"k" * 32, BUILT, "3.11.2", "2.36", "0.9", 1)
 
 
@@ -37,6 +41,9 @@ def test_a_record_about_another_key_or_network_or_with_another_digest_is_no_good
         here.opened(sealed, b"other" * 8)
     with pytest.raises(WireError):
         here.opened(office(network=NetworkId("other")).certify(RECORD), RECORD.key)
+    nothing = replace(RECORD, built=replace(BUILT, cap="../../x"))
+    with pytest.raises(WireError, match="capability"):
+        here.opened(here.certify(nothing), RECORD.key)
     forged = here.certify(replace(RECORD, built=replace(BUILT, digest=b"e" * 32)))
     with pytest.raises(WireError, match="signature"):
         here.opened(replace(sealed, payload=forged.payload), RECORD.key)

@@ -125,6 +125,38 @@ def test_where_packages_come_from_is_kept_with_the_lock(tmp_path: Path) -> None:
         assert lock(tmp_path, Indexes({})) == made
 
 
+def test_what_comes_by_its_own_address_is_private_unless_the_host_is_known(tmp_path: Path) -> None:
+    (tmp_path / ".swarm").mkdir()
+    hashes = f"--hash=sha256:{'a' * 64}\n"
+    url = "six @ https://me:hush@files.corp.example/six.whl"
+    (tmp_path / "requirements.txt").write_text(f"{url} {hashes}numpy==1.0 {hashes}")
+    assert lock(tmp_path, Indexes({})).is_private
+    for host, private in (("files.pythonhosted.org", False), ("pypi.corp.example", True)):
+        (tmp_path / "pylock.toml").write_text(PIPS_LOCK.format(host))  # which names no index
+        made = lock(tmp_path, Indexes({}), again=True)
+        assert (made.name, made.is_private, made.is_online) == ("pylock.toml", private, True)
+
+
+PIPS_LOCK = """
+lock-version = "1.0"
+[[packages]]
+name = "six"
+version = "1.0"
+[[packages.wheels]]
+url = "https://{}/six.whl"
+hashes = {{ sha256 = "0000000000000000000000000000000000000000000000000000000000000000" }}
+"""
+
+
+@pytest.mark.parametrize("damaged", [b"", b"\xff\x00", b"six==1.0 --hash=sha256:"])
+def test_a_kept_lock_that_is_damaged_is_made_again(tmp_path: Path, damaged: bytes) -> None:
+    (tmp_path / ".swarm").mkdir()
+    (tmp_path / "requirements.txt").write_text(f"six==1.0 --hash=sha256:{'a' * 64}\n")
+    made = lock(tmp_path, Indexes({}))
+    next((tmp_path / ".swarm").glob("environment-*.txt")).write_bytes(damaged)
+    assert lock(tmp_path, Indexes({})) == made
+
+
 def test_a_pylock_becomes_lines_with_its_hashes() -> None:
     wheel = {"name": "six.whl", "hashes": {"sha256": "b" * 64}}
     table = {
