@@ -20,6 +20,7 @@ from swarmnode.limits import (
 )
 from swarmnode.tasks.choices import Limit, PriorityClass, Repeatability
 from swarmnode.tasks.environments.naming import BUILT, KEY_BYTES
+from swarmnode.tasks.environments.recipe import build_fault
 from swarmnode.tasks.secrets.wants import ANY_LAB, variables_of, wants_of
 from swarmnode.tasks.sizes import parse_bytes, parse_cores, parse_duration_ms
 from swarmnode.tasks.spec import (
@@ -112,6 +113,8 @@ def read_task(reader: Reader) -> TaskSpec:
         spec = replace(spec, env=spec.built.name)
     elif spec.env.startswith(BUILT):
         reader.fault("env", f"{spec.env!r} says nothing without `built`")
+    if fault := build_fault(spec, is_restored=False):
+        reader.fault("env", fault)
     if not spec.run and not any(fault.startswith("run:") for fault in reader.faults):
         reader.fault("run", "give the program and its arguments as a list")
     for name in sorted({*variables_of(spec.secrets)} & {name for name, _ in spec.variables}):

@@ -11,17 +11,8 @@ from storage.manifests.capability import parse_cap
 from swarmnode.errors import OutputUnsafeError
 from swarmnode.executor.port import Executor, JobId
 from swarmnode.tasks.checkpoint import StoredFile
-from swarmnode.tasks.environments.naming import (
-    ALLOW_BUILD,
-    BUILD,
-    COMMAND,
-    IMAGE_COMMAND,
-    IMAGE_FILE,
-    LOCK,
-    TREE,
-    is_recipe,
-    key_of,
-)
+from swarmnode.tasks.environments.naming import ALLOW_BUILD, BUILD, LOCK, TREE, key_of
+from swarmnode.tasks.environments.recipe import build_fault
 from swarmnode.tasks.environments.records import BuiltEnvironment, EnvironmentRecord
 from swarmnode.tasks.records import JobRecord
 
@@ -75,14 +66,8 @@ def check_build(record: JobRecord) -> None:
     file, or a variable of theirs would be in the tasks of all who have that lock. Raises
     OutputUnsafeError.
     """
-    spec = record.spec
-    if not is_recipe(spec.run, spec.env):
-        raise OutputUnsafeError(f"a build runs {' '.join(COMMAND)} and nothing else")
-    wanted = {LOCK, IMAGE_FILE} if spec.run == IMAGE_COMMAND else {LOCK}
-    if {name for name, _ in spec.inputs} != wanted:  # an image's settings name all that is in it
-        raise OutputUnsafeError(f"a build has its lock as the input {LOCK}, and no other")
-    if spec.variables or spec.secrets or spec.data or record.restore is not None:
-        raise OutputUnsafeError("a build has no variables, secrets, data or checkpoints")
+    if fault := build_fault(record.spec, is_restored=record.restore is not None):
+        raise OutputUnsafeError(fault)
 
 
 async def _whole(pieces: AsyncIterator[bytes], bytes_max: int, what: str) -> bytes:

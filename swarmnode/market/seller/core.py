@@ -27,6 +27,7 @@ from swarmnode.market.seller.jobs import NO_ROOM, Jobs
 from swarmnode.market.seller.offers import Hold, Offers
 from swarmnode.market.seller.room import CapacityBook
 from swarmnode.tasks.checkpoint import fits_award
+from swarmnode.tasks.environments.recipe import build_fault
 from swarmnode.tasks.ids import TaskId, is_task_id
 from swarmnode.tasks.lifecycle import JobState
 from swarmnode.tasks.records import FenceRecord, JobRecord
@@ -217,6 +218,8 @@ class Seller:
         if not self._fence_before(peer, terms) < terms.fence <= _FENCE_MAX:
             return "stale"
         if terms.seller != self._me or not is_task_id(terms.task) or not is_sound(terms.spec):
+            return "shape"
+        if build_fault(terms.spec, is_restored=terms.restore is not None):
             return "shape"
         if terms.restore is not None and not fits_award(terms.restore):
             return "shape"  # written down, it could not be read back
