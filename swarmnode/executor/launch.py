@@ -39,10 +39,10 @@ from swarmnode.executor.shim import pairs
 from swarmnode.executor.shim.order import FD_DISK
 from swarmnode.executor.spawn import Shims
 from swarmnode.limits import WALKED_ENTRIES_MAX
+from swarmnode.tasks.environments.naming import BUILD, TREE
 
 _SANDBOX_PIDS: Final = 2
 """bubblewrap's own two processes, which the task is not charged for."""
-
 _FILTER: Final = "seccomp.bpf"
 _RESERVE_SLACK_BYTES: Final = 1 << 20
 _RESERVE_LEAST_BYTES: Final = 256 << 20
@@ -316,8 +316,7 @@ class Launcher(msgspec.Struct, frozen=True):
         seen = self.environments.in_place(spec.environment)
         env = self._task_environment(spec, seen, str(folder.work), str(folder.tmp), str(folder.ctx))
         shown = [folder.ctx, *bound_by(seen.options)]
-        devices = [self.gpu_device(uuid) for uuid in spec.gpus]
-        paths = rules(shown, (folder.work, folder.tmp), devices)
+        paths = rules(shown, (folder.work, folder.tmp), list(map(self.gpu_device, spec.gpus)))
         return [
             ("guard_uid", str(record.guard_uid)),
             *(("path", rule) for rule in paths),
@@ -368,7 +367,9 @@ def answered(spec: JobSpec) -> list[tuple[int, DataMount]]:
 
 
 def _make_places(spec: JobSpec, folder: JobFolder) -> None:
-    """What the datasets are mounted on. Raises OutputUnsafeError."""
+    """What is mounted on or from the work folder, and no link. Raises OutputUnsafeError."""
+    if (spec.environment or "").startswith(BUILD):
+        safe_files.make_place(str(folder.work), TREE, is_folder=True)
     for number, one in enumerate(spec.data):
         if one.target.startswith(f"{WORK}/"):
             name = one.target.removeprefix(f"{WORK}/")

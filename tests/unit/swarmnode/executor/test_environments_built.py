@@ -11,7 +11,12 @@ import trio
 import trio.lowlevel
 from blake3 import blake3
 
-from swarmnode.errors import EnvironmentDamagedError, ExecutorUnavailableError, TreeRefusedError
+from swarmnode.errors import (
+    EnvironmentDamagedError,
+    ExecutorUnavailableError,
+    OutputUnsafeError,
+    TreeRefusedError,
+)
 from swarmnode.executor.environments import catalogue
 from swarmnode.executor.environments.building import Building
 from swarmnode.executor.environments.store import EnvironmentStore
@@ -173,6 +178,18 @@ async def test_a_build_script_sees_no_secrets_no_host_and_no_network(
         assert code == 0, said
         pieces = [piece async for piece in executor.read_file(JobId("b.2"), "env/seen")]
         assert b"".join(pieces) == b"([], [])"
+
+
+async def test_a_build_whose_folder_is_a_link_sees_nothing_of_the_machine(
+    tmp_path: Path, wheels: Path
+) -> None:
+    async with running_executor(tmp_path / "x") as executor:
+        what = job("b.1", f"build:{VERSION}", "ls", "/env")
+        await executor.prepare(what.job)
+        work = next(path for path in (tmp_path / "x").rglob("work") if path.is_dir())
+        (work / "env").symlink_to("/etc")  # as a folder that was given as `.` could have it
+        with pytest.raises(OutputUnsafeError):
+            await executor.start(what)
 
 
 async def test_two_that_want_it_at_once_bring_it_once(tmp_path: Path) -> None:
