@@ -264,7 +264,6 @@ def _cleaned(text: str) -> str:
     return "\n".join(kept) + "\n" if kept else "# nothing but Python itself\n"
 
 
-
 def _keep(file: Path, text: str) -> None:
     """Written whole, also where two do so at once; the one that it takes the place of goes."""
     part = file.with_suffix(f".{os.getpid()}.part")
