@@ -224,7 +224,8 @@ def test_a_lock_that_cannot_be_read_is_named_and_nothing_is_left_beside_one(
     (tmp_path / "requirements.txt").write_text(f"six==1.17.0 --hash=sha256:{'0' * 64}\n")
     assert lock(tmp_path, Indexes({})).packages == 1
     (kept,) = (tmp_path / ".swarm").iterdir()
-    kept.write_bytes(b"\xff")
+    kept.unlink()
+    kept.mkdir()
     with pytest.raises(ProjectError, match=f"{kept.name} cannot be read.*: remove it"):
         lock(tmp_path, Indexes({}))
 
