@@ -64,7 +64,7 @@ def test_a_burst_is_no_faster_than_the_line(lab: EmulatedLab, *, is_uplink: bool
     start(lab, "alice", "burst", lab.address("bob"), "100")
     heard = json.loads(sink.stdout.readline())
     assert heard["packets"] == 100
-    assert heard["span_s"] >= 0.95 * 99 * 1500 * 8 / 10e6
+    assert heard["span_s"] >= 0.9 * 99 * 1500 * 8 / 10e6
     assert lab.stats()["alice>bob"]["bytes"] == 150_000
 
 
