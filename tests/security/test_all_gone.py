@@ -90,7 +90,7 @@ def bound_s(way: str) -> float:
     if os.getpriority(os.PRIO_PROCESS, 0) > 0:  # a shim that goes after everybody is late, too
         return 8 * GONE_S
     if "thousand" not in way:
-        return GONE_S
+        return 2 * GONE_S if "PYTEST_XDIST_WORKER" in os.environ else GONE_S
     argv = [PYTHON, "-I", "-S", "-c", UNCONFINED]
     said = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60)
     return max(GONE_S, 2 * float(said.stdout))
