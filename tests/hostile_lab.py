@@ -18,6 +18,7 @@ import pytest
 import trio
 
 from p2p.workers import ThreadWorkers
+from swarmnode.boot.descriptors import raise_limit
 from swarmnode.executor.network.resolver import TableResolver
 from swarmnode.executor.port import JobId, JobSpec, Limit
 from swarmnode.executor.process import ProcessExecutor
@@ -224,4 +225,5 @@ async def _run(
 
 
 if __name__ == "__main__":
+    raise_limit()  # as a node does
     trio.run(_main, Path(sys.argv[1]), sys.argv[2], json.load(sys.stdin))
