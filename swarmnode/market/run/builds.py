@@ -25,7 +25,7 @@ _LOCK_BYTES_MAX: Final = 16 << 20
 """Ten thousand packages with a hundred files each."""
 
 
-class _About(msgspec.Struct, frozen=True):
+class _BuildReport(msgspec.Struct, frozen=True):
     """What the build says of itself; it ran hostile code perhaps, so nothing rests on it."""
 
     python: str
@@ -45,7 +45,7 @@ async def record_of(
     lock = await _whole(objects.get(parse_cap(lock_cap)), _LOCK_BYTES_MAX, "the lock")
     told = executor.read_file(JobId(record.job), _ABOUT)
     try:
-        about = msgspec.json.decode(await _whole(told, _ABOUT_BYTES_MAX, _ABOUT), type=_About)
+        about = msgspec.json.decode(await _whole(told, _ABOUT_BYTES_MAX, _ABOUT), type=_BuildReport)
     except msgspec.MsgspecError as exc:
         raise OutputUnsafeError(f"{_ABOUT} is not as a build writes it: {exc}") from exc
     python, builds = spec.env.removeprefix(BUILD), ALLOW_BUILD in spec.run
