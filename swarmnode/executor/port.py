@@ -242,6 +242,10 @@ class Executor(Protocol):
         """Bytes of stdout or stderr from `offset`; empty at the present end."""
         ...
 
+    def log_length(self, job: JobId, stream: str) -> int:
+        """Bytes of it so far. Raises JobUnknownError."""
+        ...
+
     async def log_grew(self, job: JobId, stream: str, offset: int) -> None:
         """Return once the log is longer than `offset` or the job has ended."""
 

@@ -301,6 +301,10 @@ class ProcessExecutor(work_files.WorkFiles, DatasetFace):
         finally:
             os.close(fd)
 
+    def log_length(self, job: JobId, stream: str) -> int:
+        """Bytes of it so far. Raises JobUnknownError."""
+        return self._known(job).folder.stream(stream).stat().st_size
+
     async def log_grew(self, job: JobId, stream: str, offset: int) -> None:
         """Return once the log is longer than `offset` or the job has ended."""
         known = self._known(job)

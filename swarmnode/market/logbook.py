@@ -17,10 +17,10 @@ from storage.engine.port import Tables, WriteView
 from storage.engine.stored import stored
 from swarmnode.errors import LogStaleError
 from swarmnode.limits import ATTEMPTS_KEPT_MAX, LOG_HEAD_PAGES, LOG_PAGE_BYTES, LOG_TAIL_PAGES
+from swarmnode.tasks.choices import STREAMS
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.store import LOG_PAGES, LOG_STREAMS, task_key
 
-STREAMS: Final = ("stdout", "stderr")
 _DELETED_PER_COMMIT: Final = 512
 _READ_AT_ONCE: Final = 16
 _WRITTEN_AT_ONCE: Final = 64

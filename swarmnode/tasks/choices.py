@@ -10,6 +10,10 @@ NET_WORDS: Final = "none, pypi, hf, wandb, github, HOST[:PORT], *.HOST, internet
 """As `swarmnode.reach` knows them."""
 
 
+STREAMS: Final = ("stdout", "stderr")
+"""What a task prints to; whatever is told of both comes in this order."""
+
+
 class PriorityClass(StrEnum):
     """Whose work goes first; members in order of urgency."""
 

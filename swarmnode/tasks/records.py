@@ -50,6 +50,9 @@ class Outcome(Record, frozen=True):
     usage: Usage = Usage()
     not_enforced: tuple[str, ...] = ()
     """Limits that were asked for by the shape but not enforced on that machine."""
+    log_bytes: tuple[int, ...] = ()
+    """What it printed to stdout and to stderr, so that whoever has less knows that some is lacking;
+    empty: not known, or it never started."""
 
 
 REPORTED: Final = frozenset({"done", "failed", "stopped", "unfit"})

@@ -37,8 +37,8 @@ from swarmnode.estate.inputs import with_own_inputs
 from swarmnode.limits import ATTEMPTS_KEPT_MAX
 from swarmnode.market.explain import TaskView
 from swarmnode.market.guardians.kept import Guarded
-from swarmnode.market.logbook import STREAMS
 from swarmnode.people.sealed_tasks import at_rest, spec_in_clear
+from swarmnode.tasks.choices import STREAMS
 from swarmnode.tasks.ids import TaskId, is_task_id
 from swarmnode.tasks.spec import PriorityClass, TaskSpec
 from swarmnode.tasks.spec_load import is_sound, spec_from_json, spec_from_toml

@@ -321,8 +321,12 @@ class FakeExecutor(Unmounted):
     async def read_log(self, job: JobId, stream: str, offset: int, bytes_max: int) -> bytes:
         """Bytes of stdout or stderr from `offset`."""
         await trio.lowlevel.checkpoint()
-        log = self._known(job).process.log(stream)
-        return bytes(log[offset : offset + min(bytes_max, LOG_READ_BYTES_MAX)])
+        end = offset + min(bytes_max, LOG_READ_BYTES_MAX)
+        return bytes(self._known(job).process.log(stream)[offset:end])
+
+    def log_length(self, job: JobId, stream: str) -> int:
+        """Bytes of it so far."""
+        return len(self._known(job).process.log(stream))
 
     async def log_grew(self, job: JobId, stream: str, offset: int) -> None:
         """Return once the log is longer than `offset` or the job has ended."""

@@ -30,9 +30,9 @@ from swarmnode.market.explain import Explanation, TaskEvent, TaskView
 from swarmnode.market.guardians import events as g
 from swarmnode.market.guardians.service import KeeperService
 from swarmnode.market.guardians.store import load_guards
-from swarmnode.market.logbook import STREAMS, LogBook
+from swarmnode.market.logbook import LogBook
 from swarmnode.market.secrets.desk import NO_SECRETS, SecretDesk
-from swarmnode.tasks.choices import JobSignal
+from swarmnode.tasks.choices import STREAMS, JobSignal
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.keys import task_id_of
 from swarmnode.tasks.ledger import TaskChanged, TaskForgotten

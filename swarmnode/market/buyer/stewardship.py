@@ -74,11 +74,12 @@ class Stewardship:
         book, task = self._book, guard.task
         is_mine, record = guard.submitter == book.me, book.ledger.find(task)
         logs = (
-            self._logs(guard.task_record, before, record) if is_mine and before != book.me else []
+            self._logs(guard.task_record, guard.log_at(before, book.me), record)
+            if is_mine and before != book.me
+            else []
         )
         if logs and guard.task_record.state in TASK_ENDS:
-            machines = dict.fromkeys(peer for peer in (before, guard.task_record.provider) if peer)
-            book.late_logs.expect(task, tuple(machines), now_s)
+            book.late_logs.expect(task, guard.log_at(before, book.me), now_s)
         went_on = self._went_on(guard, record, logs, now_s)
         sought = book.late_logs.machines(task)
         return went_on + (book.ledger.set_log_at(task, sought) if task in book.ledger else [])
@@ -107,17 +108,20 @@ class Stewardship:
         guard = self._book.keeper.custody.find(record.task)
         self._book.late_logs.expect(record.task, record.log_at, now_s)
         self.want_log(record, FIRST_TERM if guard is None else guard.term, now_s)
-        return self._logs(record, record.log_at[0], record)
+        return self._logs(record, record.log_at, record)
 
-    def _logs(self, told: TaskRecord, before: PeerId, ours: TaskRecord | None) -> list[e.Effect]:
-        """Of what it printed while that machine acted for it. What has ended here stays as it is
-        known here, with its attempts."""
-        seen = self._book.machines.get(before, Seen())
+    def _logs(
+        self, told: TaskRecord, machines: tuple[PeerId, ...], ours: TaskRecord | None
+    ) -> list[e.Effect]:
+        """Of what it printed while the first of those acted for it. What has ended here stays as it
+        is known here, with its attempts."""
+        seen = self._book.machines.get(machines[0], Seen())
         is_up = seen.liveness in (Liveness.ALIVE, Liveness.SUSPECT)
         has_ended = ours is not None and ours.state in TASK_ENDS
         attempts = (*told.attempts, *(ours.attempts if ours is not None and has_ended else ()))
         known = tuple(dict.fromkeys(attempt.fence for attempt in attempts))
-        return [Notify(g.LogsWanted(told.task, before, told.fence, known, is_up))]
+        printed = () if told.outcome is None else told.outcome.log_bytes
+        return [Notify(g.LogsWanted(told.task, machines, told.fence, printed, known, is_up))]
 
     def _has_ended(
         self, guard: GuardRecord, record: TaskRecord, now_s: float, *, is_back: bool

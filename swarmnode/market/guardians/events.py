@@ -137,22 +137,25 @@ class LogsWanted(msgspec.Struct, frozen=True):
     """For the service: what a task of ours printed while another acted for it is there."""
 
     task: TaskId
-    peer: PeerId
+    peers: tuple[PeerId, ...]
+    """Who may have more of it: first who acted for it, then who keeps copies. One at least."""
     newest: int
-    """The last attempt that machine can know of."""
+    """The last attempt that they can know of."""
+    log_bytes: tuple[int, ...]
+    """What that attempt printed to stdout and to stderr; empty: not known, or not over."""
     known: tuple[int, ...]
     """The attempts that count, the newest ones: what others printed here is dropped."""
     is_up: bool
-    """That machine lives, as far as is known."""
+    """The first machine lives, as far as is known."""
 
 
 class LogsTold(msgspec.Struct, frozen=True):
-    """Who acted for a task of ours was asked for its log; for the buyer, no keeper needs it."""
+    """Somebody was asked for the log of a task of ours; for the buyer, no keeper needs it."""
 
     task: TaskId
     peer: PeerId
     is_whole: bool
-    """We have all it had; else it keeps nothing of that task."""
+    """The log is all here now, as far as can be known; else that machine has no more of it."""
 
 
 class Acts(msgspec.Struct, frozen=True):

@@ -53,6 +53,13 @@ class GuardRecord(Record, frozen=True):
         """Everybody who should hold it, also during a change."""
         return tuple(dict.fromkeys((*self.roster, *self.before)))
 
+    def log_at(self, acting: PeerId, me: PeerId) -> tuple[PeerId, ...]:
+        """Who may have more of its log than we, the likelier one first: who acted for it, who ran
+        it, and who keeps copies."""
+        keepers = (peer for peer in self.keepers if peer != me)
+        machines = dict.fromkeys((acting, self.task_record.provider, *keepers))
+        return tuple(peer for peer in machines if peer)
+
     def settled(self, among: Container[PeerId]) -> bool:
         """Whether nobody else can decide otherwise: as `agreed`, but of two keepers both."""
         both = (self.roster, self.before) if self.before else (self.roster,)

@@ -30,7 +30,8 @@ from swarmnode.market.guardians.messages import (
 )
 from swarmnode.market.guardians.records import GuardRecord
 from swarmnode.market.guardians.sound import fault_in
-from swarmnode.market.logbook import STREAMS, LogBook
+from swarmnode.market.logbook import LogBook
+from swarmnode.tasks.choices import STREAMS
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.keys import task_id_of
 from swarmnode.tasks.records import TaskRecord

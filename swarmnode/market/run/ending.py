@@ -7,12 +7,14 @@ from swarmnode.market.run.outputs import Collected
 from swarmnode.tasks.records import FAULT, FAULT_WORDS, JobRecord, Outcome, Usage
 
 
-def outcome_of(record: JobRecord, ended: JobExit, stop_reason: str) -> Outcome:
+def outcome_of(
+    record: JobRecord, ended: JobExit, stop_reason: str, log_bytes: tuple[int, ...]
+) -> Outcome:
     """How an attempt ended whose process has ended; outputs are still to be added."""
     usage = Usage(int(ended.wall_s * 1000), int(ended.cpu_s * 1000), ended.memory_peak_bytes)
     missing = tuple(limit.value for limit in Limit if limit not in ended.enforced)
     status, reason, detail = _how(record, ended, stop_reason)
-    return Outcome(status, ended.code, reason, detail, (), usage, missing)
+    return Outcome(status, ended.code, reason, detail, (), usage, missing, log_bytes)
 
 
 def _how(record: JobRecord, ended: JobExit, stop_reason: str) -> tuple[str, str, str]:

@@ -13,7 +13,7 @@ from p2p.host.rpc.service import Rpc
 from p2p.ids import PeerId, TrafficClass
 from swarmnode.executor.port import Executor, JobId
 from swarmnode.limits import LOG_OFFSET_MAX, LOG_PUSH_BYTES_MAX
-from swarmnode.market.logbook import STREAMS
+from swarmnode.tasks.choices import STREAMS
 from swarmnode.tasks.messages import LogTaken, PushLog
 from swarmnode.tasks.records import JobRecord
 
@@ -131,6 +131,11 @@ class LogPusher:
             raise LogUnwantedError(f"no log has {reply.have} bytes")
         self.reader = buyer
         return reply
+
+
+def log_bytes(executor: Executor, job: JobId) -> tuple[int, ...]:
+    """What a job has printed so far to each of STREAMS."""
+    return tuple(executor.log_length(job, stream) for stream in STREAMS)
 
 
 class JobLog:

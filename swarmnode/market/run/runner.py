@@ -23,7 +23,7 @@ from swarmnode.market.run import events as run_events
 from swarmnode.market.run.builds import Certify
 from swarmnode.market.run.ending import is_success, outcome_of, with_outputs
 from swarmnode.market.run.events import UNWANTED, RunEvent
-from swarmnode.market.run.logs import JobLog
+from swarmnode.market.run.logs import JobLog, log_bytes
 from swarmnode.market.run.net import JobNet
 from swarmnode.market.run.outputs import collect
 from swarmnode.market.run.preparation import Preparation
@@ -172,7 +172,8 @@ class JobRunner:
             if stopped not in UNWANTED and (stopped or not is_success(ended)):
                 await self._flush(is_orderly=is_success(ended))
             watchers.cancel_scope.cancel()
-        return await self._with_outputs(outcome_of(self.record, ended, stopped), stopped)
+        outcome = outcome_of(self.record, ended, stopped, log_bytes(self._executor, self._job))
+        return await self._with_outputs(outcome, stopped)
 
     async def _with_outputs(self, outcome: Outcome, stopped: str) -> Outcome:
         if outcome.status in ("done", "failed") or stopped == "cancelled":

@@ -117,7 +117,11 @@ async def test_a_log_is_followed_by_offset_to_its_end(machine: Machine) -> None:
         while piece := await executor.read_log(JOB, "stdout", len(log), 3):
             log += piece
         await executor.log_grew(JOB, "stdout", len(log))
+        assert executor.log_length(JOB, "stdout") == len(log)
+        assert executor.log_length(JOB, "stderr") == 0
         await executor.forget(JOB)
+        with pytest.raises(JobUnknownError):
+            executor.log_length(JOB, "stdout")
     assert log.split() == [str(tick).encode() for tick in range(10)]
 
 

@@ -41,10 +41,14 @@ class LogClaims:
         """From now on, until it answers."""
         self._wanted[task] = _Wanted(provider, claim, now_s)
 
+    def is_asked(self, task: TaskId, provider: PeerId) -> bool:
+        """It has not answered yet."""
+        wanted = self._wanted.get(task)
+        return wanted is not None and wanted.provider == provider
+
     def answered(self, task: TaskId, provider: PeerId) -> None:
         """It has said how the job stands there."""
-        wanted = self._wanted.get(task)
-        if wanted is not None and wanted.provider == provider:
+        if self.is_asked(task, provider):
             del self._wanted[task]
 
     def tick(self, now_s: float) -> list[e.Effect]:

@@ -11,7 +11,8 @@ from swarmnode.limits import LOG_PUSH_BYTES_MAX
 from swarmnode.market.buyer.core import Buyer
 from swarmnode.market.guardians.logs.copies import LogCopies
 from swarmnode.market.guardians.service import KeeperService
-from swarmnode.market.logbook import STREAMS, LogBook
+from swarmnode.market.logbook import LogBook
+from swarmnode.tasks.choices import STREAMS
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.messages import LogTaken, PushLog
 from swarmnode.tasks.patient_writer import FULL_DISK_AGAIN_S

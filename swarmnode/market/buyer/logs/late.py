@@ -1,7 +1,7 @@
 """Which logs of tasks that have ended are not whole here yet, and who has the rest.
 
 the end is heard from who acted for us -> its guardian and its provider may have more of the log
-one of them has told all it has, or none of them has more -> whole, as far as can be known
+as much has come as its provider counted, or none of them has more -> whole, as far as can be known
 nobody has for FOLLOWED_S -> whoever reads along is let go, and told where the rest is
 """
 
@@ -63,8 +63,11 @@ class LateLogs:
         return [Notify(e.LogSettled(task))]
 
     def told(self, event: LogsTold) -> list[e.Effect]:
-        """A guardian has given all it had, or has none."""
-        return self.came(event.task) if event.is_whole else self._has_none(event.task, event.peer)
+        """It is whole now, or that machine has no more of it: as one that keeps a copy."""
+        if event.is_whole:
+            return self.came(event.task)
+        is_to_answer = self.claims.is_asked(event.task, event.peer)  # as who ran it
+        return [] if is_to_answer else self._has_none(event.task, event.peer)
 
     def answered(self, peer: PeerId, message: State) -> list[e.Effect]:
         """How the job stands at its provider: one that knows it still brings log and result."""

@@ -230,8 +230,7 @@ def _as_told(guard: GuardRecord) -> TaskRecord:
     told = guard.task_record
     if told.state not in TASK_ENDS:
         return told
-    at = dict.fromkeys(peer for peer in (guard.acting, told.provider) if peer)
-    return msgspec.structs.replace(told, log_at=tuple(at))
+    return msgspec.structs.replace(told, log_at=guard.log_at(guard.acting, PeerId("")))
 
 
 def _is_of(member: Member | None, caller: Caller) -> bool:

@@ -26,7 +26,8 @@ from swarmnode.market.guardians.kept import Post
 from swarmnode.market.guardians.logs.shares import LogShares
 from swarmnode.market.guardians.messages import CopyLog, LogCopied
 from swarmnode.market.guardians.records import GuardRecord
-from swarmnode.market.logbook import STREAMS, LogBook
+from swarmnode.market.logbook import LogBook
+from swarmnode.tasks.choices import STREAMS
 from swarmnode.tasks.ids import TaskId
 from swarmnode.tasks.lifecycle import TASK_ENDS
 

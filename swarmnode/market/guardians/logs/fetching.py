@@ -15,7 +15,8 @@ from swarmnode.limits import ATTEMPTS_KEPT_MAX
 from swarmnode.market.guardians import events as g
 from swarmnode.market.guardians.messages import KeptLog, ReadKeptLog
 from swarmnode.market.guardians.records import GuardRecord
-from swarmnode.market.logbook import STREAMS, LogBook
+from swarmnode.market.logbook import LogBook
+from swarmnode.tasks.choices import STREAMS
 from swarmnode.tasks.ids import TaskId
 
 ASK_TIMEOUT_S: Final = 5.0
@@ -58,25 +59,55 @@ class LogFetcher:
         return task in self._fetching
 
     def fetch(self, wanted: g.LogsWanted) -> None:
-        """Bring home what a task of ours printed while that peer acted for it."""
+        """Bring home what a task of ours printed while others acted for it."""
         assert self.nursery is not None
         self._fetching[wanted.task] = True
-        within_s = LOGS_TIMEOUT_S if wanted.is_up else LOGS_DEAD_TIMEOUT_S
-        self.nursery.start_soon(self._fetch_all, wanted, within_s)
+        self.nursery.start_soon(self._fetch_all, wanted)
 
-    async def _fetch_all(self, wanted: g.LogsWanted, within_s: float) -> None:
-        task, peer, newest = wanted.task, wanted.peer, wanted.newest
+    async def _fetch_all(self, wanted: g.LogsWanted) -> None:
+        """From who acted for it; while that is not all, from everybody."""
+        task, first = wanted.task, wanted.peers[0]
         with contained(f"the bringing of task {task}'s log"):
-            is_whole: bool | None = None
-            with trio.move_on_after(within_s):
+            has_told: bool | None = None
+            with trio.move_on_after(LOGS_TIMEOUT_S if wanted.is_up else LOGS_DEAD_TIMEOUT_S):
                 await self._cut_back(wanted)
-                is_whole = await self._fetch_both(task, peer, newest)
-            if is_whole is None:
-                self._fetching[task] = False
-                is_whole = await self._fetch_late(task, peer, newest)
-            if is_whole is not None:
-                self._post(g.LogsTold(task, peer, is_whole))
+                has_told = await self._fetch_both(wanted, first)
+            self._fetching[task] = False
+            if self._is_whole(wanted, has_told=has_told is True):
+                self._post(g.LogsTold(task, first, is_whole=True))
+            elif has_told is not None and not wanted.log_bytes:
+                self._post(g.LogsTold(task, first, is_whole=False))
+            else:
+                await self._search(wanted)
         self._fetching.pop(task, None)
+
+    async def _search(self, wanted: g.LogsWanted) -> None:
+        """Everybody again and again: one may come back, another may be told more meanwhile."""
+        asked = wanted.peers if wanted.log_bytes else wanted.peers[:1]
+        told: dict[PeerId, bool] = {}
+        with trio.move_on_after(LOGS_LATE_S):
+            async with trio.open_nursery() as nursery:
+                for peer in asked:
+                    nursery.start_soon(self._ask_on, wanted, peer, told, nursery.cancel_scope)
+        for peer, is_whole in told.items():
+            self._post(g.LogsTold(wanted.task, peer, is_whole))
+
+    async def _ask_on(
+        self,
+        wanted: g.LogsWanted,
+        peer: PeerId,
+        told: dict[PeerId, bool],
+        others: trio.CancelScope,
+    ) -> None:
+        """Ends the others' asking, too, once it is whole; `told` gets whether it was when that peer
+        had said all it had."""
+        # Else it was removed, or all is known of it.
+        while self._find(wanted.task) is not None or self._lacks_log(wanted.task):
+            has_told = await self._fetch_both(wanted, peer)
+            told[peer] = self._is_whole(wanted, has_told=has_told)
+            if told[peer]:
+                return others.cancel()
+            await trio.sleep(LOGS_LATE_AGAIN_S)
 
     async def _cut_back(self, wanted: g.LogsWanted) -> None:
         """An attempt that we began while others acted for the task never was: were what it printed
@@ -93,20 +124,21 @@ class LogFetcher:
             except StoreFullError:
                 await trio.sleep(LOGS_AGAIN_S)
 
-    async def _fetch_late(self, task: TaskId, peer: PeerId, newest: int) -> bool | None:
-        """Once more when it is back, which as yet may know nothing; None: it did not come back."""
-        with trio.move_on_after(LOGS_LATE_S):
-            # Else it was removed, or all is known of it.
-            while self._find(task) is not None or self._lacks_log(task):
-                await trio.sleep(LOGS_LATE_AGAIN_S)
-                if await self._fetch_both(task, peer, newest):
-                    return True
-        return None
+    def _is_whole(self, wanted: g.LogsWanted, *, has_told: bool) -> bool:
+        """We have what was printed to both streams; where that is not known, all that one has told.
+        Of a newer attempt, than those asked can know of, all is to come from who runs it."""
+        if not wanted.log_bytes:
+            return has_told
+        for stream, printed in zip(STREAMS, wanted.log_bytes, strict=True):
+            fence, have = self._logbook.extent(wanted.task, stream)
+            if printed and (fence, have) < (wanted.newest, printed):
+                return False
+        return True
 
-    async def _fetch_both(self, task: TaskId, peer: PeerId, newest: int) -> bool:
-        """Whether we have all that it has; False where it keeps nothing of that task."""
+    async def _fetch_both(self, wanted: g.LogsWanted, peer: PeerId) -> bool:
+        """Whether it has told all that it has; False where it keeps nothing of that task."""
         for stream in STREAMS:
-            if not await self._fetch(task, stream, peer, newest):
+            if not await self._fetch(wanted.task, stream, peer, wanted.newest):
                 return False
         return True
 

@@ -42,6 +42,16 @@ def _acting_for(lab: MarketLab, task_id: TaskId) -> str:
     raise AssertionError("nobody acts for it")
 
 
+async def _lose_with_copies(lab: MarketLab, task_id: TaskId, acting: str) -> None:
+    """Who ran it and who acted for it are gone; the other keepers know its end, not its log."""
+    for name in lab.stands:
+        if name not in ("alice", "bob", acting):
+            await lab[name].market.buyer.logbook.forget(task_id)
+    for gone in ("bob", acting):
+        await lab.kill(gone)
+        lab.lose(gone)
+
+
 @simulated
 async def test_a_follower_goes_on_until_the_rest_of_the_log_has_come_from_a_guardian() -> None:
     async with MarketLab("alice", "bob", "carol", lends=["bob", "carol"]).running() as lab:
@@ -73,9 +83,7 @@ async def test_who_reads_along_is_let_go_after_a_minute_when_who_has_the_rest_is
         lab["alice"].market.buyer.keep_copies(lambda: None)
         task_id = await _ended_while_away(lab)
         acting = _acting_for(lab, task_id)
-        for gone in ("bob", acting):
-            await lab.kill(gone)
-            lab.lose(gone)
+        await _lose_with_copies(lab, task_id, acting)
         lab.find("alice")
         await lab.start("alice")
         buyer = lab["alice"].market.buyer
@@ -97,14 +105,45 @@ async def test_who_reads_along_is_let_go_after_a_minute_when_who_has_the_rest_is
 
 
 @simulated
+async def test_what_only_other_keepers_have_of_a_log_comes_from_them() -> None:
+    names = ("alice", "bob", "carol", "dave", "erin", "frank")
+    async with MarketLab(*names, lends=["bob"]).running() as lab:
+        task_id = await _ended_while_away(lab)
+        acting = _acting_for(lab, task_id)
+        await lab[acting].market.buyer.logbook.forget(task_id)  # it took over with less of it
+        await lab.kill("bob")
+        lab.lose("bob")
+        lab.find("alice")
+        await lab.start("alice")
+        with trio.fail_after(90):
+            await lab["alice"].market.buyer.wait(task_id)
+            assert await log_of(lab["alice"].market, task_id, follow=True) == TRAINED
+        await trio.sleep(10)
+        assert lab["alice"].market.buyer.task(task_id).log_at == ""
+
+
+@simulated
+async def test_a_log_comes_from_another_keeper_when_who_acted_is_gone() -> None:
+    names = ("alice", "bob", "carol", "dave", "erin", "frank")
+    async with MarketLab(*names, lends=["bob"]).running() as lab:
+        task_id = await _ended_while_away(lab)
+        for gone in ("bob", _acting_for(lab, task_id)):
+            await lab.kill(gone)
+            lab.lose(gone)
+        lab.find("alice")
+        await lab.start("alice")
+        with trio.fail_after(90):
+            await lab["alice"].market.buyer.wait(task_id)
+            assert await log_of(lab["alice"].market, task_id, follow=True) == TRAINED
+
+
+@simulated
 async def test_what_lacks_of_a_log_is_asked_for_again_after_a_restart() -> None:
     names = ("alice", "bob", "carol", "dave", "erin", "frank")
     async with MarketLab(*names, lends=["bob"]).running() as lab:
         task_id = await _ended_while_away(lab)
         acting = _acting_for(lab, task_id)
-        for gone in ("bob", acting):
-            await lab.kill(gone)
-            lab.lose(gone)
+        await _lose_with_copies(lab, task_id, acting)
         lab.find("alice")
         await lab.start("alice")
         with trio.fail_after(90):
