@@ -58,7 +58,7 @@ test-containers: .venv/dev ## seven containers, the nine steps from outside
 	. testnet/.run/env && $(BIN)/python -m pytest tests/containers -q -m containers
 
 test-projects: .venv/dev ## real projects, each by one command from its folder
-	$(BIN)/python -m pytest tests/projects -q
+	$(BIN)/python -m pytest tests/projects -q -rP --basetemp $$(mktemp -d)/t
 
 test-interop: .venv/dev ## js-libp2p of npm meets a node
 	$(BIN)/python -m pytest tests/interop -q -m interop

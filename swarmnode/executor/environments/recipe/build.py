@@ -39,6 +39,8 @@ def main(words: "list[str]") -> None:
     _say("installing packages")
     build = [] if allow_build else ["--no-build"]
     build += ["--no-index"] if os.environ.get("UV_NO_INDEX") else []
+    # The lock names version and hash: whichever of this machine's indexes has that may give it.
+    build += ["--index-strategy", "unsafe-best-match"]
     install = ["pip", "install", "--no-deps", "--require-hashes", *build, "-r", LOCK]
     _run(uv, [*install, "--python", TOP + "/venv/bin/python"], NO_PACKAGE)
     shutil.rmtree(CACHE, ignore_errors=True)
