@@ -23,6 +23,9 @@ LIMIT_MIN: Final = 160
 _SHARE: Final = 8
 """Of the limit: API on two listeners, peers with two connections each, newcomers: 5 of 8 parts."""
 
+_TASKS_SHARE: Final = 32
+"""Of the limit: connections of tasks; two descriptors each, and up to twice as many for a while."""
+
 
 class DescriptorShares(msgspec.Struct, frozen=True):
     """The most that each kind of connection may take."""
@@ -33,6 +36,8 @@ class DescriptorShares(msgspec.Struct, frozen=True):
     """Each of them may have a second connection."""
     pending: int
     """Not yet admitted."""
+    tasks: int
+    """Connections of all tasks together."""
 
 
 def raise_limit() -> int:
@@ -56,5 +61,8 @@ def shares_of(limit: int) -> DescriptorShares:
     """What each may have when the process may have `limit` descriptors."""
     most = max(limit // _SHARE, 1)
     return DescriptorShares(
-        min(API_CONNECTIONS_MAX, most), min(PEERS_MAX, most), min(PENDING_MAX, most)
+        min(API_CONNECTIONS_MAX, most),
+        min(PEERS_MAX, most),
+        min(PENDING_MAX, most),
+        max(limit // _TASKS_SHARE, 1),
     )

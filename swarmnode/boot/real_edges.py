@@ -68,7 +68,7 @@ def build_edges(config: Config, home: Home, shares: DescriptorShares) -> Real:
     store = LmdbTables(home.store_tables)
     tasks = Path(config.compute.tasks_folder) if config.compute.tasks_folder else home.tasks
     local = LocalMachine(tasks, gpus=config.compute.gpus)
-    executor = _executor(config, tasks, workers, local)
+    executor = _executor(config, tasks, workers, local, shares)
     edges = Edges(
         network=network,
         host=host,
@@ -131,7 +131,11 @@ def _shards(config: Config, home: Home, workers: Workers, store: Tables) -> Volu
 
 
 def _executor(
-    config: Config, tasks: Path, workers: Workers, machine: LocalMachine
+    config: Config,
+    tasks: Path,
+    workers: Workers,
+    machine: LocalMachine,
+    shares: DescriptorShares,
 ) -> ProcessExecutor:
     compute = config.compute
     executor = ProcessExecutor(
@@ -141,6 +145,7 @@ def _executor(
             ctx_module=Path(ctx.__file__),
             given_bytes_max=int(compute.disk_gib * GIB),
             net_private=compute.net_private,
+            net_connections=shares.tasks,
             environments_bytes_max=int(compute.environments_gib * GIB),
             io_bytes_per_s=compute.io_mb_per_s * 1_000_000,
         ),

@@ -15,6 +15,7 @@ from swarmnode.executor.job import ExecutorJob
 from swarmnode.executor.job_folder import lost_exit
 from swarmnode.executor.launch import answered
 from swarmnode.executor.network.resolver import Resolver
+from swarmnode.executor.network.room import ConnectionRoom
 from swarmnode.executor.network.service import JobNetwork
 from swarmnode.executor.port import DataServer, JobCall
 from swarmnode.executor.watch import final_exit, kill_left_over, reap, until_gone, until_ready
@@ -30,10 +31,13 @@ class Attendant:
         stock: Callable[[ExecutorJob], None],
         resolver: Resolver,
         private: Sequence[str],
+        connections: int,
     ) -> None:
-        """`stock` is called, in a thread, once a job runs; `private`: see TaskNet."""
+        """`stock` is called, in a thread, once a job runs; `private`: see TaskNet; `connections`:
+        of all tasks together."""
         self._workers, self._stock = workers, stock
         self._resolver, self._private = resolver, private
+        self._room = ConnectionRoom(connections)
         self.answer: JobCall = ctx_server.nobody
         """To the tasks' `ctx` requests."""
         self.serve: DataServer = devices.nobody
@@ -63,8 +67,7 @@ class Attendant:
                 nursery.start_soon(self._workers.run, partial(self._stock, job))
             job.started.set()
             if is_there and job.record.spec.net:
-                job.network = self._network_of(job)
-                nursery.start_soon(job.network.run)
+                nursery.start_soon(self._network, job)
             await until_gone(job.folder, shim)
             reap(shim)
             job.exit = await self._workers.run(partial(final_exit, job.folder, job.record))
@@ -82,5 +85,8 @@ class Attendant:
 
         await devices.run(job.folder, serve)
 
-    def _network_of(self, job: ExecutorJob) -> JobNetwork:
-        return JobNetwork(job.folder, job.record.spec, self._private, self._resolver)
+    async def _network(self, job: ExecutorJob) -> None:
+        with self._room.part() as part:
+            given = (job.folder, job.record.spec, self._private, self._resolver)
+            job.network = JobNetwork(*given, part)
+            await job.network.run()

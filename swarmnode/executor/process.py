@@ -93,7 +93,11 @@ class ProcessExecutor(work_files.WorkFiles, DatasetFace):
         self.bringing = EnvironmentArrivals(self._environments, workers, self._in_use)
         self._config, self._gpu_device = config, gpu_device
         self._attendant = Attendant(
-            workers, self._stock, resolver or HostResolver(), config.net_private
+            workers,
+            self._stock,
+            resolver or HostResolver(),
+            config.net_private,
+            config.net_connections,
         )
         self._launcher: Launcher | None = None
         self._nursery: trio.Nursery | None = None

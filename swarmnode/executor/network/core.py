@@ -114,5 +114,11 @@ class TaskNet:
         return "further refusals are not told" if len(self._told) == NOTES_MAX else ""
 
 
-TOO_MANY = f"refused: more than {CONNECTIONS_MAX} connections at once"
+def too_many(held: int) -> str:
+    """Why a task that holds so many connections gets no more."""
+    if held >= CONNECTIONS_MAX:
+        return f"refused: more than {CONNECTIONS_MAX} connections at once"
+    return "refused: this machine's node may open too few files for more connections of its tasks"
+
+
 TOO_MANY_NAMES = f"no more names are looked up: this task has asked for {NAMES_MAX}"

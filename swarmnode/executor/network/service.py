@@ -20,7 +20,6 @@ from swarmnode.executor.network import core
 from swarmnode.executor.network.conduit import Conduit, Pace, close
 from swarmnode.executor.network.dial import dial, is_own
 from swarmnode.executor.network.limits import (
-    CONNECTIONS_MAX,
     CONNECTIONS_PER_S,
     LOOKUPS_MAX,
     QUESTIONS_PER_S,
@@ -28,6 +27,7 @@ from swarmnode.executor.network.limits import (
 )
 from swarmnode.executor.network.names import NameTable
 from swarmnode.executor.network.resolver import Resolver
+from swarmnode.executor.network.room import ConnectionPart
 from swarmnode.executor.network.sockets import sockets_of, wanted
 from swarmnode.executor.port import JobSpec
 from swarmnode.executor.shim import pairs
@@ -49,7 +49,12 @@ class JobNetwork:
     """Of one job. What it carried is counted on from where a node before us stopped."""
 
     def __init__(
-        self, folder: JobFolder, spec: JobSpec, private: Sequence[str], resolver: Resolver
+        self,
+        folder: JobFolder,
+        spec: JobSpec,
+        private: Sequence[str],
+        resolver: Resolver,
+        part: ConnectionPart,
     ) -> None:
         self._folder, self._resolver = folder, resolver
         self._names_file = folder.path / "names"
@@ -58,8 +63,8 @@ class JobNetwork:
         self._saved = traffic_of(folder)
         """As the file has it."""
         self._conduit.up.count, self._conduit.down.count = self._saved
-        self._connections = 0
-        """Accepted now; beyond CONNECTIONS_MAX they are told so."""
+        self._part = part
+        """Of what all tasks may hold; beyond it they are told so."""
         self._lookups = trio.CapacityLimiter(LOOKUPS_MAX)
         self._newcomers = Pace(CONNECTIONS_PER_S, _BURST_S)
         self._questions = Pace(QUESTIONS_PER_S, _BURST_S)
@@ -116,17 +121,15 @@ class JobNetwork:
 
     async def _answer_on(self, stream: trio.SocketStream) -> None:
         """The same by TCP, two bytes of length before each message."""
-        with trio.move_on_after(_DNS_CONNECTION_S), contextlib.suppress(trio.BrokenResourceError):
-            if self._connections >= CONNECTIONS_MAX:
-                return
-            self._connections += 1
-            try:
-                while query := await _message(stream):
-                    reply = self._answer(query)
-                    await stream.send_all(len(reply).to_bytes(2) + reply)
-                    await self._questions.spent(1)
-            finally:
-                self._connections -= 1
+        with (
+            trio.move_on_after(_DNS_CONNECTION_S),
+            contextlib.suppress(trio.BrokenResourceError),
+            self._part.one() as has_room,
+        ):
+            while has_room and (query := await _message(stream)):
+                reply = self._answer(query)
+                await stream.send_all(len(reply).to_bytes(2) + reply)
+                await self._questions.spent(1)
 
     def _answer(self, query: bytes) -> bytes:
         """A name has its address for good before anybody hears it."""
@@ -142,21 +145,18 @@ class JobNetwork:
     async def _serve(self, stream: trio.SocketStream) -> None:
         there = wanted(stream.socket)
         near = socket.socket(fileno=stream.socket.detach())
-        self._connections += 1
         try:
-            far = await self._far_end(there)
+            with self._part.one() as has_room:
+                if not has_room:
+                    raise _RefusedError(core.too_many(self._part.held))
+                await self._conduit.carry(near, await self._far_end(there))
         except _RefusedError as exc:
             self._tell(str(exc))
-        else:
-            await self._conduit.carry(near, far)
         finally:
-            self._connections -= 1
             close(near, is_reset=True)
 
     async def _far_end(self, there: tuple[str, int] | None) -> socket.socket:
         """Raises _RefusedError."""
-        if self._connections > CONNECTIONS_MAX:
-            raise _RefusedError(core.TOO_MANY)
         await self._newcomers.spent(1)
         if there is None:
             raise _RefusedError("")
