@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import trio
+from msgspec.structs import replace
 
 from bench.containment.start import small_job
 from bench.processes import spawned
@@ -20,15 +21,41 @@ from p2p.host.rpc.echo import Echo, EchoReply, EchoRequest
 from p2p.host.rpc.service import Rpc
 from p2p.ids import PeerId, TrafficClass
 from p2p.workers import ThreadWorkers
+from swarmnode.executor.network.resolver import TableResolver
 from swarmnode.executor.process import ProcessExecutor
 from swarmnode.executor.sandbox.capability import ExecutorConfig
 
 CALLS: Final = 300
 EVERY_S: Final = 0.005
+NOWHERE: Final = "nowhere.example"
+"""A host that a task may reach, where nobody listens."""
+_CONNECTS: Final = f"""
+import socket
+at = socket.gethostbyname("{NOWHERE}")
+while True:
+    some = [socket.socket() for _ in range(200)]
+    for one in some:
+        one.setblocking(False)
+        one.connect_ex((at, 9))
+    for one in some:
+        one.close()
+"""
+_NAMES: Final = """
+import socket, struct
+server = [line.split()[1] for line in open("/etc/resolv.conf") if line.startswith("nameserver")][0]
+one, number = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), 0
+while True:
+    number += 1
+    name = b"n%d" % number
+    ask = struct.pack(">6H", number % 65536, 256, 1, 0, 0, 0)
+    one.sendto(ask + bytes([len(name)]) + name + b"\7example\0\0\1\0\1", (server, 53))
+"""
 TASKS: Final = {
-    "fork_bomb": "f() { f | f & f; }; while :; do f; done 2> /dev/null",
-    "memory_hog": "while :; do head -c 900000000 /dev/zero | tail; done",
-    "disk_filler": "while :; do head -c 60000000 /dev/zero > f; sync f; rm f; done",
+    "fork_bomb": ("sh", "-c", "f() { f | f & f; }; while :; do f; done 2> /dev/null"),
+    "memory_hog": ("sh", "-c", "while :; do head -c 900000000 /dev/zero | tail; done"),
+    "disk_filler": ("sh", "-c", "while :; do head -c 60000000 /dev/zero > f; sync f; rm f; done"),
+    "connect_storm": ("python3", "-c", _CONNECTS),
+    "name_flood": ("python3", "-c", _NAMES),
 }
 
 
@@ -92,7 +119,13 @@ async def _main(folder: Path) -> None:
     host = Libp2pHost(os.urandom(32), NETWORK, ["/ip4/127.0.0.1/tcp/0"], OpenAdmission())
     rpc = Rpc(host)
     Echo(rpc)
-    executor = ProcessExecutor(folder, ExecutorConfig(), {}, ThreadWorkers())
+    executor = ProcessExecutor(
+        folder,
+        ExecutorConfig(net_private=(NOWHERE,)),
+        {},
+        ThreadWorkers(),
+        resolver=TableResolver({NOWHERE: ["127.0.0.1"]}),
+    )
     async with trio.open_nursery() as nursery:
         await nursery.start(rpc.run)
         await nursery.start(host.run)
@@ -105,7 +138,8 @@ async def _main(folder: Path) -> None:
                 if line == b"stop\n":
                     await executor.sweep(frozenset())
                 else:
-                    job = small_job(f"bad{number}.1", "/bin/sh", "-c", TASKS[line.decode().strip()])
+                    argv = TASKS[line.decode().strip()]
+                    job = replace(small_job(f"bad{number}.1", *argv), net=("internet",))
                     await executor.prepare(job.job)
                     await executor.start(job)
                 print(json.dumps("done"), flush=True)
