@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 TESTS ?= tests
+PROJECTS ?= tests/projects
 # Side by side; two more than two processors, as many tests wait for other processes.
 WORKERS ?= 4
 SIDE_BY_SIDE = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
@@ -57,8 +58,10 @@ test-containers: .venv/dev ## seven containers, the nine steps from outside
 	@sh testnet/engine/build.sh
 	. testnet/.run/env && $(BIN)/python -m pytest tests/containers -q -m containers
 
-test-projects: .venv/dev ## real projects, each by one command from its folder
-	$(BIN)/python -m pytest tests/projects -q -rP --basetemp $$(mktemp -d)/t
+test-projects: .venv/dev ## real projects, each by one command from its folder (PROJECTS=path: some)
+	place=$$(mktemp -d) && chmod 755 $$place && \
+	$(BIN)/python -m pytest $(PROJECTS) -q -rP --basetemp $$place/t && \
+	rm -rf $$place
 
 test-interop: .venv/dev ## js-libp2p of npm meets a node
 	$(BIN)/python -m pytest tests/interop -q -m interop
