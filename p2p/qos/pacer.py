@@ -264,7 +264,14 @@ class UplinkPacer(Generic[K]):
         if now_s % self._config.drain_every_s < self._config.drain_for_s:
             budget *= self._config.drain
         wanted = [self._wanted(path, shared_s) for path in self._paths.values()]
-        return dict(zip(self._paths, fair_shares(budget, wanted), strict=True))
+        shares = dict(zip(self._paths, fair_shares(budget, wanted), strict=True))
+        # Whoever begins before the next tick finds as much as it gets then: the kernel times what
+        # it is given by the rate of that moment.
+        newcomer = budget / (len(busy) + 1)
+        return {
+            name: share if self._paths[name].is_backlogged else max(share, newcomer)
+            for name, share in shares.items()
+        }
 
     @property
     def line_rate(self) -> float | None:

@@ -17,6 +17,10 @@ _SO_MAX_PACING_RATE: Final = 47
 _INFO_BYTES: Final = 232
 _UNLIMITED: Final = 2**32 - 1
 """32 bits without end: the kernel takes it as no limit on every architecture."""
+_SLOWEST: Final = 16 * 1024
+"""The kernel decides when the next packets may go as it sends some, and hears of a higher rate only
+with the next acknowledgement: at a byte a second nothing would go for half an hour. At this rate
+two packets, the least it sends at once, hold up what follows for 0.2 s."""
 
 DSCP_EF: Final = 46
 """Expedited forwarding, for what somebody waits for (RFC 3246)."""
@@ -77,9 +81,13 @@ def _u64(info: bytes, at: int) -> int:
 
 
 def pace(sock: Socket | None, bytes_per_s: float | None) -> None:
-    """Let the kernel send no faster; None ends that. Works without the fq discipline."""
+    """Let the kernel send no faster; None ends that. Works without the fq discipline.
+
+    However slow it should be, what is sent later at a higher rate is not held up by it for long.
+    """
     if _IS_LINUX and sock is not None:
-        rate = _UNLIMITED if bytes_per_s is None else max(1, min(int(bytes_per_s), _UNLIMITED))
+        wanted = _UNLIMITED if bytes_per_s is None else int(min(bytes_per_s, _UNLIMITED))
+        rate = max(_SLOWEST, wanted)
         sock.setsockopt(socket.SOL_SOCKET, _SO_MAX_PACING_RATE, struct.pack("=I", rate))
 
 

@@ -170,3 +170,25 @@ def test_a_connection_that_another_follows_has_no_rate_below_nothing() -> None:
         rates = pacer.tick({"bob": bob, "carol": carol}, step * TICK_S, is_urgent=True)
         assert all(rate is None or rate >= 0 for rate in rates.values())
     assert rates["carol"] is not None
+
+
+def test_a_peer_at_rest_may_begin_with_its_part_while_another_takes_all() -> None:
+    pacer: UplinkPacer[str] = UplinkPacer()
+    acked, now_s = 0, 0.0
+    rates: dict[str, float | None] = {}
+    while now_s < 5.0:  # a line of 1 MB a second, of which a queue is drained now and then
+        queue_s = 0.0 if now_s % 1.0 < 0.1 else 0.030
+        acked += int(1_000_000 * TICK_S)
+        rates = pacer.tick(
+            {
+                "busy": PathSample(0.040 + queue_s, 0.040, acked, is_backlogged=True),
+                "resting": PathSample(0.040, 0.040, 0, is_backlogged=False),
+            },
+            now_s,
+            is_urgent=True,
+        )
+        now_s += TICK_S
+    busy, resting = rates["busy"], rates["resting"]
+    assert busy is not None
+    assert resting is not None
+    assert resting >= busy / 2 > 100_000

@@ -48,6 +48,26 @@ async def test_a_pace_is_kept_and_taken_back() -> None:
 
 
 @linux
+@pytest.mark.parametrize("least", [0.0, 0.4, 1.0, 300.0])
+async def test_what_was_held_to_next_to_nothing_goes_on_once_it_may_go_faster(least: float) -> None:
+    near, far = await pair()
+    near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    async with near, far:
+        for _ in range(20):  # the kernel does not pace the first packets of a connection
+            await near.send_all(b"x" * 100)
+            assert await far.receive_some(100)
+        tcp.pace(near.socket, least)
+        for _ in range(2):
+            await near.send_all(b"y" * 3000)
+        tcp.pace(near.socket, None)
+        await near.send_all(b"z" * 3000)
+        got = 0
+        with trio.fail_after(30):
+            while got < 9000:
+                got += len(await far.receive_some(9000))
+
+
+@linux
 async def test_the_first_congestion_control_that_the_kernel_has_is_used() -> None:
     near, far = await pair()
     async with near, far:
