@@ -30,6 +30,9 @@ PRESETS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
 }  # fmt: skip
 
+MIRRORS: Final[Mapping[str, str]] = {"pypi": "pypi.mirror.swarm", "hf": "hf.mirror.swarm"}
+"""Names, in a task's network only, at which its machine answers for a preset: see mirror."""
+
 _LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _NAME_CHARS_MAX: Final = 253
@@ -78,6 +81,11 @@ def beyond(allowed: Sequence[str], asked: Sequence[str]) -> tuple[str, ...]:
     """
     known = words_in(allowed) if asked else ()
     return tuple(text for text in asked if not (_is_word(text) and _covers(known, text)))
+
+
+def has_mirror(words: Sequence[str], preset: str) -> bool:
+    """Whether who may reach these may ask the mirror of a preset: all of it is theirs."""
+    return preset in MIRRORS and not beyond(words, (preset,))
 
 
 def words_in(told: Iterable[str]) -> tuple[str, ...]:
