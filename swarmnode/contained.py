@@ -25,7 +25,7 @@ class Bound(msgspec.Struct):
 def contained(what: str) -> Iterator[Bound]:
     """Whatever nobody foresaw ends here; the caller asks `has_faulted` and ends the job.
 
-    `what` names the job, or its task, in the log.
+    `what` names the job, or its task or connection, in the log.
     """
     bound = Bound()
     try:

@@ -19,6 +19,7 @@ from storage.engine.port import Tables
 from storage.volumes.port import ShardStore
 from swarmnode.datasets.service import DataDisk
 from swarmnode.executor.port import Executor
+from swarmnode.mirror.service import MirrorDisk
 from swarmnode.resources.port import Machine
 
 
@@ -92,6 +93,8 @@ class Edges(msgspec.Struct, frozen=True):
     """A clock in seconds that goes on while the machine sleeps, which the others do not."""
     data: DataDisk | None = None
     """Where datasets are kept; None: nowhere."""
+    mirror: MirrorDisk | None = None
+    """Where what tasks fetch through mirrors is kept; None: there are none."""
     vault: Vault | None = None
     """The person's key, where it lies on this machine; None in simulations."""
 

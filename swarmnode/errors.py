@@ -36,6 +36,14 @@ class NetUnavailableError(SwarmError):
     """No task can have a network on this machine; the text says why, and the remedy."""
 
 
+class NetRefusedError(SwarmError):
+    """A task may not talk to that host; the text is for its log, and says what would allow it."""
+
+
+class HostUnreachedError(SwarmError):
+    """A task may talk to that host, which cannot be reached just now; the text is for its log."""
+
+
 class EnvironmentDamagedError(SwarmError):
     """The bytes of an environment are not those that its builder signed: build it again."""
 

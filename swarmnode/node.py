@@ -22,6 +22,7 @@ from swarmnode.home.config import Config
 from swarmnode.market.seller.premises import Premises
 from swarmnode.market.service import MarketService
 from swarmnode.memory.service import MemoryService
+from swarmnode.mirror.service import MirrorService
 from swarmnode.overview.face import LocalFace
 from swarmnode.overview.roster import Roster
 from swarmnode.overview.status import NodeProgress, StatusReader
@@ -48,6 +49,8 @@ class Node:
         )
         """Those that were built for the pool, as this machine's people know them."""
         self.datasets = self._datasets()
+        self.mirror = self._mirror()
+        """Answers for PyPI and the hub in the tasks' networks; None where there is none."""
         self.market = self._market(self._premises())
         lent, buyer = self.market.seller.lending, self.market.buyer
         self.adverts = AdvertPublisher(settings.adverts(config), self.peers.gossip, lent.advert)
@@ -88,6 +91,13 @@ class Node:
         """Shows datasets to the jobs that run here."""
         edges = self.edges
         return DatasetService(edges.executor, self.storage.objects, edges.workers, edges.data)
+
+    def _mirror(self) -> MirrorService | None:
+        edges, mesh = self.edges, self.peers.mesh
+        if edges.mirror is None:
+            return None
+        given = (edges.workers, edges.wall_ms, edges.mirror)
+        return MirrorService(edges.executor, mesh, self.identity.lab, *given)
 
     def _premises(self) -> Premises:
         """What the jobs that run here are given; checkpoints and their state among it."""
@@ -148,7 +158,7 @@ class Node:
         Started means that every part runs; whether others were found is `StatusReader.not_ready`'s
         to say.
         """
-        edges = self.edges
+        edges, saved = self.edges, self.recovering
         self.progress.began_s = trio.current_time()
         async with trio.open_nursery() as nursery:
             async with trio.open_nursery() as trying:
@@ -175,7 +185,7 @@ class Node:
                 self.peers.discovery.run,
             ):
                 await nursery.start(part)
-            for service in (self.peers.renewal, self.recovering.own, self.recovering.by_lab):
+            for service in (self.mirror, self.peers.renewal, saved.own, saved.by_lab):
                 if service is not None:
                     await nursery.start(service.run)
             self.progress.runs = True

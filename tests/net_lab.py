@@ -2,7 +2,7 @@
 
 import datetime
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -36,11 +36,18 @@ def talk(host, port, text=b"hello"):
 
 @asynccontextmanager
 async def net_node(
-    folder: Path, resolver: Resolver, private: Sequence[str] = ()
+    folder: Path,
+    resolver: Resolver,
+    private: Sequence[str] = (),
+    environments: Mapping[str, Path] | None = None,
+    *,
+    has_mirror: bool = False,
 ) -> AsyncIterator[ProcessExecutor]:
     """A node's executor; jobs outlive it."""
-    config = ExecutorConfig(net_private=tuple(private))
-    executor = ProcessExecutor(folder, config, {}, ThreadWorkers(), resolver=resolver)
+    config = ExecutorConfig(net_private=tuple(private), has_mirror=has_mirror)
+    executor = ProcessExecutor(
+        folder, config, environments or {}, ThreadWorkers(), resolver=resolver
+    )
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             await nursery.start(executor.run)

@@ -2,6 +2,8 @@
 
 import os
 import random
+import shutil
+import ssl
 import time
 from pathlib import Path
 
@@ -33,6 +35,7 @@ from swarmnode.home.enrol import Enrolment, load_machine, load_membership
 from swarmnode.home.folders import Home
 from swarmnode.home.papers import HomePapers
 from swarmnode.home.revoked import RevokedFile
+from swarmnode.mirror.service import MirrorDisk
 from swarmnode.recovery.home_vault import HomeVault
 from swarmnode.resources.local import LocalMachine
 from swarmnode.sdk import ctx
@@ -87,6 +90,7 @@ def build_edges(config: Config, home: Home, shares: DescriptorShares) -> Real:
         proofs=TokenProofs(admission),
         papers=HomePapers(home, admission),
         boot_s=boot_s,
+        mirror=_mirror(config, tasks),
         data=DataDisk(tasks / "data", executor.room_for_data, executor.share_disk),
         vault=HomeVault(home, admission.me.person, admission.me.lab, membership.anchor.root),
     )
@@ -130,6 +134,14 @@ def _shards(config: Config, home: Home, workers: Workers, store: Tables) -> Volu
     )
 
 
+def _mirror(config: Config, tasks: Path) -> MirrorDisk | None:
+    folder, bytes_max = tasks / "mirror", int(config.compute.mirror_gib * GIB)
+    if not bytes_max:
+        shutil.rmtree(folder, ignore_errors=True)  # what was kept when there was one
+        return None
+    return MirrorDisk(folder, bytes_max, ssl.create_default_context)
+
+
 def _executor(
     config: Config,
     tasks: Path,
@@ -146,6 +158,7 @@ def _executor(
             given_bytes_max=int(compute.disk_gib * GIB),
             net_private=compute.net_private,
             net_connections=shares.tasks,
+            has_mirror=config.compute.mirror_gib > 0,
             environments_bytes_max=int(compute.environments_gib * GIB),
             io_bytes_per_s=compute.io_mb_per_s * 1_000_000,
         ),

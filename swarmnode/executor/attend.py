@@ -16,8 +16,8 @@ from swarmnode.executor.job_folder import lost_exit
 from swarmnode.executor.launch import answered
 from swarmnode.executor.network.resolver import Resolver
 from swarmnode.executor.network.room import ConnectionRoom
-from swarmnode.executor.network.service import JobNetwork
-from swarmnode.executor.port import DataServer, JobCall
+from swarmnode.executor.network.service import JobNetwork, no_mirror
+from swarmnode.executor.port import DataServer, JobCall, MirrorServer
 from swarmnode.executor.watch import final_exit, kill_left_over, reap, until_gone, until_ready
 from swarmnode.tasks.records import FAULT
 
@@ -42,6 +42,8 @@ class Attendant:
         """To the tasks' `ctx` requests."""
         self.serve: DataServer = devices.nobody
         """To those who read the tasks' datasets."""
+        self.mirror: MirrorServer = no_mirror
+        """To those who ask the mirrors in the tasks' networks."""
 
     async def attend(self, job: ExecutorJob, shim: int, ready: int) -> None:
         """To its end. `shim`, `ready`: as `Launcher.start` has them; 0 and -1 for one found."""
@@ -88,5 +90,5 @@ class Attendant:
     async def _network(self, job: ExecutorJob) -> None:
         with self._room.part() as part:
             given = (job.folder, job.record.spec, self._private, self._resolver)
-            job.network = JobNetwork(*given, part)
+            job.network = JobNetwork(*given, part, self.mirror)
             await job.network.run()

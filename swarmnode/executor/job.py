@@ -1,5 +1,7 @@
 """One job as its executor knows it, besides what is in its folder."""
 
+import os
+
 import msgspec
 import trio
 
@@ -35,6 +37,14 @@ class ExecutorJob(msgspec.Struct):
         if (state := self.folder.read_state()) is not None:
             self.pid, self.started_ms = state.pid, state.started_ms
         self.ordered_ns = self.folder.ordered_ns()
+
+    def read_log(self, stream: str, offset: int, count: int) -> bytes:
+        """Bytes of stdout or stderr from there on. Raises OSError."""
+        fd = os.open(self.folder.stream(stream), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            return os.pread(fd, count, offset)
+        finally:
+            os.close(fd)
 
     def view(self) -> JobView:
         """For the executor's callers."""

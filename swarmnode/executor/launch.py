@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from hashlib import blake2b
@@ -19,6 +19,7 @@ from swarmnode.executor.disk.work_disk import WorkDisk
 from swarmnode.executor.environments.catalogue import Environments, Shown
 from swarmnode.executor.job_folder import CrashRecord, JobFolder, boot_id
 from swarmnode.executor.kernel.cgroup import JobCgroup
+from swarmnode.executor.network import mirrored
 from swarmnode.executor.port import DataMount, JobSecrets, JobSpec, Limit
 from swarmnode.executor.sandbox import bubblewrap
 from swarmnode.executor.sandbox.capability import CONTAINER, Capability, ExecutorConfig
@@ -257,11 +258,13 @@ class Launcher(msgspec.Struct, frozen=True):
         view = self._view(record.spec, folder, sources, has_disk=has_disk)
         known = secrets.variables if secrets else {}  # they win over what an environment sets
         env = {key: value for key, value in view.env.items() if key not in known}
+        if self.config.has_mirror:
+            env |= mirrored.variables(record.spec.net, {*env, *known}, str(folder.work))
         options = bwrap_options(msgspec.structs.replace(view, env=env))
         (folder.path / "cpus").write_text(f"{as_list(record.cpus)}\n")
         (folder.path / "cpus").chmod(0o644)
         args = folder.path / "bwrap.args"
-        _write_args(args, options)
+        bubblewrap.write_args(args, options)
         home, name = bubblewrap.home_of(self.capability.bwrap)
         bwrap = f"{sources(home)}/{name}"
         argv = bwrap_argv(
@@ -390,11 +393,3 @@ def _shown(spec: JobSpec, folder: JobFolder, sources: Sources) -> tuple[tuple[st
         )
         for number, one in enumerate(spec.data)
     )
-
-
-def _write_args(path: Path, options: Sequence[str]) -> None:
-    """Readable by nobody else: the task's environment is among them. ValueError: see pairs.py."""
-    if odd := [option for option in options if "\0" in option]:
-        raise ValueError(f"{odd[0][:40]!r} would be more than one option of the sandbox")
-    with open(path, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
-        file.write(b"".join(os.fsencode(option) + b"\0" for option in options))

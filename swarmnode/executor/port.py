@@ -6,6 +6,7 @@ tests/contract/executor.
 A job is one attempt of one task; its id is `<task id>.<fence>`.
 """
 
+import socket
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import NewType, Protocol
 
@@ -101,6 +102,21 @@ DataServer = Callable[[JobId, Sequence[DataMount], Sequence[int], bool], Awaitab
 until nothing is mounted; the flag says that another node did so before. OSError: it cannot."""
 
 
+class WayOut(Protocol):
+    """What a job may reach of the network, for who asks on its behalf."""
+
+    async def connect(self, host: str, port: int) -> socket.socket:
+        """To a host that the job may reach, at an address that was checked.
+
+        Raises NetRefusedError, HostUnreachedError.
+        """
+        ...
+
+
+MirrorServer = Callable[[str, trio.abc.Stream, WayOut], Awaitable[None]]
+"""Answers one connection of a job to the mirror of a preset (reach.MIRRORS), to its end."""
+
+
 class BringsEnvironments(Protocol):
     """The part of an Executor that brings environments to its machine."""
 
@@ -167,6 +183,9 @@ class Executor(Protocol):
 
     def on_data(self, serve: DataServer) -> None:
         """Set who answers for datasets; once, before run."""
+
+    def on_mirror(self, serve: MirrorServer) -> None:
+        """Set who answers at the mirrors' names, and tell jobs of them; before run."""
 
     def note(self, job: JobId, words: str) -> None:
         """A line of ours in the stderr of a job that runs."""

@@ -48,6 +48,7 @@ from swarmnode.executor.port import (
     JobSpec,
     JobView,
     Limit,
+    MirrorServer,
 )
 from swarmnode.executor.sandbox.capability import (
     Capability,
@@ -193,6 +194,10 @@ class ProcessExecutor(work_files.WorkFiles, DatasetFace):
         """Set who answers for datasets."""
         self._attendant.serve = serve
 
+    def on_mirror(self, serve: MirrorServer) -> None:
+        """Set who answers at the mirrors' names."""
+        self._attendant.mirror = serve
+
     def on_call(self, answer: JobCall) -> None:
         """Set who answers the tasks' `ctx` requests."""
         self._attendant.answer = answer
@@ -297,13 +302,9 @@ class ProcessExecutor(work_files.WorkFiles, DatasetFace):
 
     async def read_log(self, job: JobId, stream: str, offset: int, bytes_max: int) -> bytes:
         """Bytes of stdout or stderr from `offset`; empty at the present end."""
-        path = self._known(job).folder.stream(stream)
+        known = self._known(job)
         await trio.lowlevel.checkpoint()
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            return os.pread(fd, min(bytes_max, LOG_READ_BYTES_MAX), offset)
-        finally:
-            os.close(fd)
+        return known.read_log(stream, offset, min(bytes_max, LOG_READ_BYTES_MAX))
 
     def log_length(self, job: JobId, stream: str) -> int:
         """Bytes of it so far. Raises JobUnknownError."""

@@ -168,6 +168,8 @@ class ComputeSection(_Section):
     disk_gib: float = _number(20.0, 0, 1e6)
     environments_gib: float = _number(20.0, 0, 1e6)
     """For environments of the pool; those used least recently give way."""
+    mirror_gib: float = _number(10.0, 0, 1e6)
+    """For packages and models that tasks fetched through the mirrors; 0: there are none."""
     io_mb_per_s: int = _count(0, 0, 1_000_000)
     """Of the disk under the tasks' folders, for each task; megabytes of 1000 * 1000."""
     gpus: bool = True

@@ -7,8 +7,8 @@ and the word of the hub come over TLS, asked by this node itself, so nobody in t
 the bytes may come from wherever they are, for they are checked: from this machine's disk, from
 another machine of our lab, else from the internet, once for all who want them.
 
-`asked` reads requests, `simple` index pages, `hub` what the hub says, `digest` and `ranges` what
-their names say: these decide. `shelf` keeps files on disk, `bringing` brings one for all who wait
-for it, `lab` asks our lab's machines, `upstream` the internet by the rules of the task that asks,
-`exchange` speaks HTTP with the task, `pypi` and `hf` answer it, `service` joins them.
+`rules` decides: what is asked for, index pages, what the hub says, digests, ranges. `shelf` keeps
+files on disk, `bringing` brings one for all who wait for it, `lab` asks our lab's machines,
+`upstream` the internet by the rules of the task that asks, `exchange` speaks HTTP with the task,
+`pypi` and `hf` answer it, `giving` gives files, `pages` what was told last, `service` joins them.
 """

@@ -4,16 +4,18 @@
 class MirrorError(Exception):
     """A request comes to nothing; the text is for who asked, with an HTTP status."""
 
-    def __init__(self, words: str, status: int = 502) -> None:
+    def __init__(self, words: str, status: int = 502, size: int | None = None) -> None:
         super().__init__(words)
         self.status = status
+        self.size = size
+        """Of the file, for who asked beyond its end (416)."""
 
 
 class AskRefusedError(MirrorError):
     """The request is none that a mirror answers: its maker's fault."""
 
-    def __init__(self, words: str, status: int = 404) -> None:
-        super().__init__(words, status)
+    def __init__(self, words: str, status: int = 404, size: int | None = None) -> None:
+        super().__init__(words, status, size)
 
 
 class UpstreamError(MirrorError):

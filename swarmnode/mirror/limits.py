@@ -11,10 +11,10 @@ MIRROR_FILES_MAX: Final = 50_000
 """Kept on one machine, index pages among them: some 10 MB of memory to know them."""
 
 MIRROR_CONNECTIONS_MAX: Final = 128
-"""Of one task at once: uv and loaders of models hold some fifty."""
+"""Of one task at once, and so of files on their way for it: uv and loaders of models hold fifty."""
 
-MIRROR_FETCHES_MAX: Final = 32
-"""Files of the internet on their way at once, for all tasks; more of them wait."""
+PAGES_AT_ONCE: Final = 8
+"""Index pages and answers of the hub's API on their way to one task: each is in memory whole."""
 
 ASK_HEAD_BYTES_MAX: Final = 32 * 1024
 """Of a request: signed addresses of the hub take a few KiB."""
@@ -31,11 +31,20 @@ PAGE_BYTES_MAX: Final = 8 * MIB
 GIT_FILE_BYTES_MAX: Final = 64 * MIB
 """A file named by git's SHA-1: the hub has those over 10 MB under a SHA-256."""
 
+IDLE_MAX: Final = 8
+"""Connections to the internet kept open for one task that may ask more."""
+
+IDLE_S: Final = 10.0
+"""For so long: hosts end them after a minute or less, and each holds an open file."""
+
 REDIRECTS_MAX: Final = 5
 """Of one request to the internet: the hub and its CDN take two."""
 
 UPSTREAM_HEAD_S: Final = 30.0
 """For a handshake, and for an answer to begin: clients give up at about that time themselves."""
+
+PASSED_HEAD_S: Final = 600.0
+"""For an answer to what is passed on: the hub takes minutes for a large commit."""
 
 UPSTREAM_STALL_S: Final = 60.0
 """Without a byte: what comes slower than that is broken off, and begun anew by who wants it."""
@@ -53,8 +62,9 @@ ASKED_MAX: Final = 16
 ASK_LAB_S: Final = 1.0
 """For them to answer: a program waits meanwhile."""
 
-LAB_STALL_S: Final = 20.0
-"""For one piece of a file from one of them."""
+LAB_STALL_S: Final = 10.0
+"""For one piece of a file from one of them: slower than four of them in that time it comes from the
+internet instead, and the machine is not asked for a while."""
 
 LAB_PIECE_BYTES: Final = MIB
 """Of a file that goes to another machine of our lab, in one reply."""

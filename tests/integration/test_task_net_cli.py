@@ -85,6 +85,21 @@ def test_a_task_talks_to_whom_it_may_and_the_rest_is_named_in_its_log(
     assert (usage["up_bytes"], usage["down_bytes"]) == (5, 5)
 
 
+ASK_MIRROR = """
+import os, urllib.error, urllib.request
+try: urllib.request.urlopen(os.environ["PIP_INDEX_URL"] + "no-such-project-of-a-test/", timeout=60)
+except urllib.error.HTTPError as said: print(said.read().decode())
+"""
+
+
+def test_a_task_that_may_reach_an_index_is_told_of_its_mirror(node: LocalNode) -> None:
+    """It answers, whether this machine has an internet or not."""
+    task = ("python3", "-c", ASK_MIRROR)
+    code, out, err = run(node, "task", "submit", "--net", "pypi", "--", *task)
+    assert (code, out.startswith("swarm mirror: ")) == (0, True), err
+    assert "pypi.org" in out
+
+
 def test_a_machine_that_allows_less_is_not_asked_and_says_what_it_allows(node: LocalNode) -> None:
     code, out, err = run(node, "task", "submit", "--dry-run", "--net", "hf", "--", "true")
     assert code != 0

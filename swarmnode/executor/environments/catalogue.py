@@ -131,7 +131,9 @@ def environments_of(
 
 
 def _named(root: Path, sources: Callable[[Path], str]) -> Shown:
-    return Shown(tuple(environment_options(root, sources)), (str(root / "bin"),))
+    options, settings = tuple(environment_options(root, sources)), root / "pip.conf"
+    own = (("PIP_CONFIG_FILE", str(settings)),) if settings.is_file() else ()  # as with images
+    return Shown(options, (str(root / "bin"),), own)
 
 
 def _with_driver(shown: Shown, sources: Callable[[Path], str]) -> Shown:
@@ -150,6 +152,8 @@ def _with_driver(shown: Shown, sources: Callable[[Path], str]) -> Shown:
 def _image(folder: Path, sources: Callable[[Path], str], laid_over: Sequence[str]) -> Shown:
     """Raises EnvironmentUnknownError for one that no build of ours would have made."""
     system, variables = image_binds(folder / ROOT, sources, laid_over), image_variables(folder)
+    if os.path.lexists(folder / ROOT / "etc/pip.conf"):  # an index of its own: nobody sets another
+        variables = (*variables, ("PIP_CONFIG_FILE", "/etc/pip.conf"))
     return Shown(variables=variables, has_own_system=True, system=system)
 
 

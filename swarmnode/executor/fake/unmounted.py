@@ -1,10 +1,10 @@
 """Datasets where nothing can be mounted: they come like inputs."""
 
-from swarmnode.executor.port import DataServer, DataWay, JobId
+from swarmnode.executor.port import DataServer, DataWay, JobId, MirrorServer
 
 
 class Unmounted:
-    """The part of an Executor that has to do with datasets."""
+    """The part of an Executor that has to do with datasets, and with networks."""
 
     def data_way(self) -> tuple[DataWay, str]:
         """Datasets are fetched like inputs."""
@@ -16,6 +16,9 @@ class Unmounted:
 
     def on_data(self, serve: DataServer) -> None:
         """Nothing is mounted here: nobody is asked."""
+
+    def on_mirror(self, serve: MirrorServer) -> None:
+        """Programs in memory have no network."""
 
     def note(self, job: JobId, words: str) -> None:
         """Programs in memory print what they print."""

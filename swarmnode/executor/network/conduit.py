@@ -90,6 +90,36 @@ class Conduit:
         return room[: sock.recv_into(room)]
 
 
+class MeteredStream(trio.abc.Stream):
+    """A task's connection to somebody in this process: it counts, and is held to the same."""
+
+    def __init__(self, stream: trio.SocketStream, up: Pace, down: Pace) -> None:
+        self._stream, self._up, self._down = stream, up, down
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """To the task."""
+        view = memoryview(data)
+        while view:
+            piece = view[: self._down.chunk()]
+            await self._stream.send_all(piece)
+            await self._down.spent(len(piece))
+            view = view[len(piece) :]
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """As trio has it."""
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """From the task."""
+        data = await self._stream.receive_some(max_bytes or self._up.chunk())
+        await self._up.spent(len(data))
+        return data
+
+    async def aclose(self) -> None:
+        """In good order; without it the task's end is reset."""
+        await self._stream.aclose()
+
+
 class _Carried:
     """One connection."""
 

@@ -6,12 +6,15 @@ nothing more is told.
 
 import ipaddress
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from swarmnode import reach
+from swarmnode.errors import NetRefusedError
 from swarmnode.executor.network import addresses, dns
 from swarmnode.executor.network.limits import CONNECTIONS_MAX, NAMES_MAX, NOTES_MAX
 from swarmnode.executor.network.names import RANGE, NameTable
+
+MIRROR_PORT: Final = 80
 
 
 class SocketPlace(NamedTuple):
@@ -77,6 +80,21 @@ class TaskNet:
             return f"refused: {target} is on the inside of the machine that runs this task"
         more = reach.with_host(self._words, target.host, target.port)
         return f"refused: {target}; this task may reach {reach.named(self._words)} (--net {more})"
+
+    def mirror(self, target: Target) -> str:
+        """Of which preset a mirror is wanted; empty for other hosts.
+
+        Raises NetRefusedError for a task that may not reach what it is a mirror of.
+        """
+        preset = next((one for one, name in reach.MIRRORS.items() if name == target.host), "")
+        if preset and not reach.has_mirror(self._words, preset):
+            raise NetRefusedError(
+                f"refused: {target.host}, a mirror of {preset}; this task may reach "
+                f"{reach.named(self._words)} (--net {','.join([*self._words, preset])})"
+            )
+        if preset and target.port != MIRROR_PORT:
+            raise NetRefusedError(f"refused: {target}; the mirror is at port {MIRROR_PORT}")
+        return preset
 
     def _is_inside(self, target: Target) -> bool:
         """A literal address that no `--net` would allow."""

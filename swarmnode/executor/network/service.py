@@ -7,7 +7,7 @@
 import contextlib
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -15,9 +15,10 @@ import trio
 
 from p2p.accepting import Serve, accept_forever, is_reserved
 from swarmnode import reach
+from swarmnode.errors import HostUnreachedError, NetRefusedError
 from swarmnode.executor.job_folder import JobFolder
 from swarmnode.executor.network import core
-from swarmnode.executor.network.conduit import Conduit, Pace, close
+from swarmnode.executor.network.conduit import Conduit, MeteredStream, Pace, close
 from swarmnode.executor.network.dial import dial, is_own
 from swarmnode.executor.network.limits import (
     CONNECTIONS_PER_S,
@@ -29,7 +30,7 @@ from swarmnode.executor.network.names import NameTable
 from swarmnode.executor.network.resolver import Resolver
 from swarmnode.executor.network.room import ConnectionPart
 from swarmnode.executor.network.sockets import sockets_of, wanted
-from swarmnode.executor.port import JobSpec
+from swarmnode.executor.port import JobSpec, MirrorServer, WayOut
 from swarmnode.executor.shim import pairs
 
 _QUESTION_BYTES_MAX: Final = 4096
@@ -41,8 +42,10 @@ _NOTE_CHARS_MAX: Final = 1000
 """It goes through a pipe in one piece."""
 
 
-class _RefusedError(Exception):
-    """A connection comes to nothing; the text is for the task's log."""
+async def no_mirror(_preset: str, _stream: trio.abc.Stream, _way: WayOut) -> None:
+    """The answer where nobody answers."""
+    await trio.lowlevel.checkpoint()
+    raise NetRefusedError("refused: this machine has no mirror")
 
 
 class JobNetwork:
@@ -55,8 +58,9 @@ class JobNetwork:
         private: Sequence[str],
         resolver: Resolver,
         part: ConnectionPart,
+        mirror: MirrorServer,
     ) -> None:
-        self._folder, self._resolver = folder, resolver
+        self._folder, self._resolver, self._mirror = folder, resolver, mirror
         self._names_file = folder.path / "names"
         self._net = core.TaskNet(spec.net, private, NameTable(_lines(self._names_file)))
         self._conduit = Conduit(Pace(spec.net_up_bytes_per_s), Pace(spec.net_down_bytes_per_s))
@@ -144,33 +148,62 @@ class JobNetwork:
 
     async def _serve(self, stream: trio.SocketStream) -> None:
         there = wanted(stream.socket)
-        near = socket.socket(fileno=stream.socket.detach())
         try:
-            with self._part.one() as has_room:
-                if not has_room:
-                    raise _RefusedError(core.too_many(self._part.held))
-                await self._conduit.carry(near, await self._far_end(there))
-        except _RefusedError as exc:
+            with self._place():
+                await self._serve_target(stream, await self._target(there))
+        except (NetRefusedError, HostUnreachedError) as exc:
             self._tell(str(exc))
         finally:
-            close(near, is_reset=True)
+            if stream.socket.fileno() >= 0:
+                close(socket.socket(fileno=stream.socket.detach()), is_reset=True)
 
-    async def _far_end(self, there: tuple[str, int] | None) -> socket.socket:
-        """Raises _RefusedError."""
+    @contextlib.contextmanager
+    def _place(self) -> Iterator[None]:
+        """For one connection more. Raises NetRefusedError."""
+        with self._part.one() as has_room:
+            if not has_room:
+                raise NetRefusedError(core.too_many(self._part.held))
+            yield
+
+    async def _serve_target(self, stream: trio.SocketStream, target: core.Target) -> None:
+        if preset := self._net.mirror(target):
+            metered = MeteredStream(stream, self._conduit.up, self._conduit.down)
+            with self._place():  # of a file that it fetches two more are open
+                await self._mirror(preset, metered, self)
+            return
+        far = await self.connect(*target)
+        await self._conduit.carry(socket.socket(fileno=stream.socket.detach()), far)
+
+    async def _target(self, there: tuple[str, int] | None) -> core.Target:
+        """Raises NetRefusedError."""
         await self._newcomers.spent(1)
         if there is None:
-            raise _RefusedError("")
+            raise NetRefusedError("")
         if (target := self._net.target(*there)) is None:
-            raise _RefusedError(f"refused: {there[0]}:{there[1]} stands for no name")
+            raise NetRefusedError(f"refused: {there[0]}:{there[1]} stands for no name")
+        return target
+
+    async def connect(self, host: str, port: int) -> socket.socket:
+        """To a host that the task may reach; its log tells why not.
+
+        Raises NetRefusedError, HostUnreachedError.
+        """
+        try:
+            return await self._connected(core.Target(host, port))
+        except (NetRefusedError, HostUnreachedError) as exc:
+            self._tell(str(exc))
+            raise
+
+    async def _connected(self, target: core.Target) -> socket.socket:
         if why := self._net.refusal(target):
-            raise _RefusedError(why)
+            raise NetRefusedError(why)
         places, why = self._net.allowed(target, await self._places(target), is_own)
         if why:
-            raise _RefusedError(why)
+            raise NetRefusedError(why)
         return await _dialled(target, places)
 
     async def _places(self, target: core.Target) -> Sequence[core.SocketPlace]:
-        """Of the host, now. Raises _RefusedError."""
+        """Of the host, now. Raises HostUnreachedError."""
         if reach.is_literal(target.host):
             return [core.SocketPlace(*target)]
         with trio.move_on_after(RESOLVE_S):
@@ -178,20 +211,23 @@ class JobNetwork:
                 async with self._lookups:
                     return await self._resolver.places(target.host, target.port)
             except OSError as exc:
-                raise _RefusedError(f"cannot look up {target.host}: {exc.strerror}") from exc
-        raise _RefusedError(f"cannot look up {target.host}: no answer")
+                words = f"cannot look up {target.host}: {exc.strerror}"
+                raise HostUnreachedError(words) from exc
+        raise HostUnreachedError(f"cannot look up {target.host}: no answer")
 
 
 async def _dialled(target: core.Target, places: Sequence[core.SocketPlace]) -> socket.socket:
-    """Raises _RefusedError."""
+    """Raises HostUnreachedError."""
     try:
         sock = await dial(places)
     except OSError as exc:
         why = os.strerror(exc.errno or 0)  # trio says more, of places inside
-        raise _RefusedError(f"cannot reach {target}: {why}") from exc
+        raise HostUnreachedError(f"cannot reach {target}: {why}") from exc
     if is_reserved(sock.fileno()):
         sock.close()
-        raise _RefusedError(f"cannot reach {target}: this machine's node has too many files open")
+        raise HostUnreachedError(
+            f"cannot reach {target}: this machine's node has too many files open"
+        )
     return sock
 
 

@@ -186,3 +186,11 @@ def _setting(path: Path) -> str:
         return path.read_text(errors="replace").strip()
     except OSError:
         return ""
+
+
+def write_args(path: Path, options: Sequence[str]) -> None:
+    """Readable by nobody else: the task's environment is among them. ValueError: see pairs.py."""
+    if odd := [option for option in options if "\0" in option]:
+        raise ValueError(f"{odd[0][:40]!r} would be more than one option of the sandbox")
+    with open(path, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+        file.write(b"".join(os.fsencode(option) + b"\0" for option in options))

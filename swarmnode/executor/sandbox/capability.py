@@ -52,6 +52,8 @@ class ExecutorConfig(msgspec.Struct, frozen=True):
     net_private: tuple[str, ...] = ()
     # Of all tasks together, two open files each.
     net_connections: int = 4096
+    # Somebody answers at the mirrors' names (Executor.on_mirror): tasks are told of them.
+    has_mirror: bool = False
     # What environments that were built for the pool may take: some ten of the usual size.
     environments_bytes_max: int = 20 * 1024**3
     # Of the disk under the jobs' folders, for each job, reading and writing apart; 0: no bound.

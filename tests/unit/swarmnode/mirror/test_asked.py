@@ -2,8 +2,8 @@
 
 import pytest
 
-from swarmnode.mirror import asked
 from swarmnode.mirror.errors import AskRefusedError
+from swarmnode.mirror.rules import asked
 
 SUM, BESIDE = "a" * 64, "b" * 64
 FILE = f"/files/{SUM}/{BESIDE}/files.pythonhosted.org/packages/ab/x-1.0-py3-none-any.whl"
@@ -57,7 +57,15 @@ COMMIT = "0123456789" * 4
     ],
 )
 def test_a_file_of_the_hub_is_told_from_all_else(target: str, is_pinned: bool) -> None:
-    assert asked.hub(target) == asked.HubFileAsk(target, is_pinned)
+    ask = asked.hub(target)
+    assert isinstance(ask, asked.HubFileAsk)
+    assert (ask.target, ask.is_pinned, ask.at(ask.revision)) == (target, is_pinned, target)
+
+
+def test_a_file_of_a_branch_is_that_of_a_commit() -> None:
+    ask = asked.hub("/datasets/o/n/resolve/refs%2Fpr%2F1/a/resolve/main/x?download=true")
+    assert isinstance(ask, asked.HubFileAsk)
+    assert ask.at(COMMIT) == f"/datasets/o/n/resolve/{COMMIT}/a/resolve/main/x?download=true"
 
 
 @pytest.mark.parametrize(

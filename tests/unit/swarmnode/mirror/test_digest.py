@@ -7,11 +7,11 @@ from shutil import which
 
 import pytest
 
-from swarmnode.mirror import digest
-from swarmnode.mirror.digest import FileCheck, FileDigest
 from swarmnode.mirror.errors import AskRefusedError
 from swarmnode.mirror.limits import GIT_FILE_BYTES_MAX
-from swarmnode.mirror.ranges import wanted
+from swarmnode.mirror.rules import digest
+from swarmnode.mirror.rules.digest import FileCheck, FileDigest
+from swarmnode.mirror.rules.ranges import wanted
 
 BODY = b"some bytes\n"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from swarmnode.mirror import hub
+from swarmnode.mirror.rules import hub
 
 COMMIT, LARGE, SMALL = "0123456789" * 4, "a" * 64, "b" * 40
 

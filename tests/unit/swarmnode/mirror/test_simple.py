@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from swarmnode.mirror import simple
 from swarmnode.mirror.errors import UpstreamError
+from swarmnode.mirror.rules import simple
 
 SUM, BESIDE = "a" * 64, "b" * 64
 BASE, MIRROR = "https://pypi.org/simple/x/", "http://pypi.mirror.swarm"

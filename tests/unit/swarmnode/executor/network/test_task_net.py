@@ -4,6 +4,8 @@ import struct
 
 import pytest
 
+from swarmnode import reach
+from swarmnode.errors import NetRefusedError
 from swarmnode.executor.network import addresses, core, dns
 from swarmnode.executor.network.limits import NAMES_MAX, NOTES_MAX
 from swarmnode.executor.network.names import NameTable
@@ -150,3 +152,31 @@ def test_and_no_other(private: str) -> None:
 def test_an_address_that_stands_for_no_name_is_nobody() -> None:
     assert net("internet").target("198.18.3.4", 443) is None
     assert net("internet").target("198.19.255.255", 443) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "presets"),
+    [
+        (("pypi",), {"pypi"}), (("hf",), {"hf"}), (("internet",), {"pypi", "hf"}),
+        (("pypi.org", "*.pythonhosted.org"), {"pypi"}), (("pypi.org",), set()),
+        (("*.swarm", "pypi.mirror.swarm"), set()), (("none",), set()),
+    ],
+)  # fmt: skip
+def test_who_may_reach_all_of_a_preset_may_ask_its_mirror(
+    words: tuple[str, ...], presets: set[str]
+) -> None:
+    for preset, name in reach.MIRRORS.items():
+        target = core.Target(name, core.MIRROR_PORT)
+        if preset in presets:
+            assert net(*words).mirror(target) == preset
+        else:
+            with pytest.raises(NetRefusedError, match=f"a mirror of {preset}"):
+                net(*words).mirror(target)
+
+
+def test_a_mirror_is_at_one_port_and_its_name_is_nobody_elses() -> None:
+    task = net("pypi")
+    with pytest.raises(NetRefusedError, match="at port 80"):
+        task.mirror(core.Target("pypi.mirror.swarm", 443))
+    for name in ("mirror.swarm", "x.pypi.mirror.swarm", "pypi.org", "pypi.mirror.swarm.org"):
+        assert task.mirror(core.Target(name, 80)) == ""

@@ -10,8 +10,8 @@ from typing import Final
 
 from p2p.wire.codec import Record
 from swarmnode import reach
-from swarmnode.mirror import digest
-from swarmnode.mirror.digest import FileDigest
+from swarmnode.mirror.rules import digest
+from swarmnode.mirror.rules.digest import FileDigest
 
 HUB: Final = "https://huggingface.co"
 Headers = Sequence[tuple[str, str]]

@@ -18,9 +18,9 @@ from urllib.parse import unquote
 import msgspec
 
 from swarmnode import reach
-from swarmnode.mirror import digest
-from swarmnode.mirror.digest import FileDigest
 from swarmnode.mirror.errors import AskRefusedError
+from swarmnode.mirror.rules import digest
+from swarmnode.mirror.rules.digest import FileDigest
 
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,212}[A-Za-z0-9])?")
 """Of a project (https://packaging.python.org/en/latest/specifications/name-normalization)."""
@@ -53,6 +53,13 @@ class HubFileAsk(msgspec.Struct, frozen=True):
     """As it was asked for: path and query."""
     is_pinned: bool
     """The revision is a commit: what it names never changes."""
+    revision: str = ""
+
+    def at(self, commit: str) -> str:
+        """The target of the same file at that commit."""
+        path, mark, query = self.target.partition("?")
+        before, _, after = path.partition(f"/resolve/{self.revision}/")
+        return f"{before}/resolve/{commit}/{after}{mark}{query}"
 
 
 class HubAsk(msgspec.Struct, frozen=True):
@@ -105,7 +112,8 @@ def hub(target: str) -> HubFileAsk | HubAsk:
     at = words.index("resolve", 1)
     if len(words) < at + 3 or not all(words):
         return HubAsk(target)
-    return HubFileAsk(target, bool(_COMMIT.fullmatch(words[at + 1])))
+    revision = words[at + 1]
+    return HubFileAsk(target, bool(_COMMIT.fullmatch(revision)), revision)
 
 
 def _is_straight(path: str) -> bool:

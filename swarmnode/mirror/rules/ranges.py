@@ -29,7 +29,7 @@ class ByteRange(msgspec.Struct, frozen=True):
         else:
             start, end = self.first, size if self.last is None else min(size, self.last + 1)
         if start >= end:
-            raise AskRefusedError(f"the file has {size} bytes", 416)
+            raise AskRefusedError(f"the file has {size} bytes", 416, size)
         return start, end
 
 

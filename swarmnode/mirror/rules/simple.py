@@ -11,9 +11,9 @@ from urllib.parse import urljoin, urlsplit
 import msgspec
 
 from swarmnode import reach
-from swarmnode.mirror import digest
-from swarmnode.mirror.asked import PYPI_PORT
 from swarmnode.mirror.errors import UpstreamError
+from swarmnode.mirror.rules import digest
+from swarmnode.mirror.rules.asked import PYPI_PORT
 
 JSON: Final = "application/vnd.pypi.simple.v1+json"
 HTML: Final = "application/vnd.pypi.simple.v1+html"
