@@ -143,7 +143,8 @@ class SecretDesk:
         self, caller: Caller, ask: ReadSecrets, _: bytes
     ) -> tuple[SecretsTold, bytes]:
         await self._begun.wait()
-        guard, sealed = self._kept(ask.task), self._shelf.find(ask.task)
+        guard = self._kept(ask.task)  # what is no task's id is no key of a table either
+        sealed = None if guard is None else self._shelf.find(ask.task)
         if guard is None or sealed is None or not guard.is_party(caller.peer):
             raise RefusalError("unknown", "no secrets of such a task for you")
         if not may_keep(guard.task_record.spec.secret_to, caller.lab, self._mesh.rpc.me.lab):

@@ -106,8 +106,8 @@ async def ask(rpc: Rpc, fence: int = 3) -> dict[str, bytes]:
     return key.open(f"{TASK}.{fence}", sealed).values()
 
 
-async def read(rpc: Rpc) -> bytes:
-    call = ReadSecrets(TASK)
+async def read(rpc: Rpc, task: TaskId = TASK) -> bytes:
+    call = ReadSecrets(task)
     _, sealed = await rpc.call(
         ME, call, SecretsTold, traffic_class=TrafficClass.NORMAL, timeout_s=5
     )
@@ -176,6 +176,15 @@ async def test_a_guardian_of_the_lab_reads_them_sealed_and_can_hand_them_on() ->
             await read(rpcs[FOREIGN])
         await carols.desk.bring(ME, RECORD)
         assert [row for _, row in carols.tables.scan(TABLE)] == [sealed]
+
+
+@simulated
+async def test_whatever_a_member_calls_a_task_that_is_none_here() -> None:
+    """An id that no table takes as a key ended the node."""
+    async with desks() as (rpcs, _, _):
+        for task in ("", "x" * 1000, "\0", TASK):
+            with pytest.raises(RemoteRefusalError, match="no secrets of such a task"):
+                await read(rpcs[CAROL], TaskId(task))
 
 
 @simulated
