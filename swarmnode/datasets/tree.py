@@ -1,6 +1,7 @@
 """A dataset as files: what is in it, and which bytes of which object each file has."""
 
 from collections.abc import Iterable
+from typing import Final
 
 import msgspec
 
@@ -23,12 +24,32 @@ HEAD_READ_BYTES = len(FOLDER_MAGIC) + LENGTH_BYTES + HEAD_BYTES_MAX
 """As much of an object's beginning tells a folder from other bytes, and how long its index is."""
 
 
+APART_BYTES: Final = 32 * 1024 * 1024
+"""A file of so much is a content of its own: once it is here it is one file of this machine. Of a
+smaller one the segments that it shares with others would be fetched twice too often."""
+_OPEN_COST_BYTES: Final = 1024 * 1024
+"""To open a file that programs then read without us takes as long as it saves on so many bytes."""
+
+
+class LargeFile(msgspec.Struct, frozen=True):
+    """A large file as it lies in an object."""
+
+    part: int
+    offset: int
+    size: int
+    key: bytes
+
+
 class Laid(msgspec.Struct, frozen=True):
     """All names, and the bytes of all files."""
 
     inodes: Inodes
     size: int
     is_folder: bool
+    apart: tuple[LargeFile, ...] = ()
+    """ContentPlace.part has their numbers behind those of the objects."""
+    is_opened: bool = False
+    """It is worth while that whoever answers is asked at each opening of a file."""
 
 
 class IndexPlace(msgspec.Struct, frozen=True):
@@ -51,7 +72,8 @@ def index_place(begin: bytes) -> IndexPlace | None:
 
 def lay_file(size: int) -> Laid:
     """An object that is no folder is one file."""
-    return Laid(Inodes(file_inode(0o644, size, ContentPlace())), size, is_folder=False)
+    inode = file_inode(0o644, size, ContentPlace(is_all=True))
+    return Laid(Inodes(inode), size, is_folder=False, is_opened=size >= _OPEN_COST_BYTES)
 
 
 def lay_folder(place: IndexPlace, pages: bytes, object_size: int) -> Laid:
@@ -60,14 +82,14 @@ def lay_folder(place: IndexPlace, pages: bytes, object_size: int) -> Laid:
     begin = place.offset + place.head.index_bytes
     if begin + index.content_bytes != object_size:
         raise TreeRefusedError("the folder is not as long as its index says")
-    return laid(index, _in_order(index.entries, begin))
+    return _laid(index, _in_order(index.entries, begin), 1)
 
 
 def lay_packed(data: bytes) -> tuple[Laid, tuple[Pack, ...]]:
     """A folder from the whole of its index, and the packs it is in. Raises TreeRefusedError."""
     index = read_folder(data)
     tree = TreeIndex(index.names.entries)
-    shown = laid(tree, _in_packs(index))
+    shown = _laid(tree, _in_packs(index), len(index.packs))
     return shown, index.packs
 
 
@@ -89,18 +111,41 @@ def _in_order(entries: Iterable[TreeEntry], begin: int) -> Iterable[ContentPlace
         begin += entry.size if entry.kind is EntryKind.FILE else 0
 
 
-def laid(index: TreeIndex, places: Iterable[ContentPlace]) -> Laid:
+def _laid(index: TreeIndex, places: Iterable[ContentPlace], objects: int) -> Laid:
     """`places`: of each entry, of use where it is a file. Raises TreeRefusedError."""
+    apart: dict[LargeFile, int] = {}
+    placed = [
+        _place(entry, place, apart, objects)
+        for entry, place in zip(index.entries, places, strict=True)
+    ]
     if index.is_file:
-        entry, place = index.entries[0], next(iter(places))
-        inodes = Inodes(file_inode(entry.mode, entry.size, place))
-        return Laid(inodes, entry.size, is_folder=False)
-    inodes = Inodes(Inode(folder_mode(index.entries[0].mode), 0, ROOT))
-    numbers = {b"": ROOT}
-    for entry, place in zip(index.entries, places, strict=True):
-        if entry.path:
-            numbers[entry.path] = _add(inodes, numbers, entry, place)
-    return Laid(inodes, index.content_bytes, is_folder=True)
+        entry = index.entries[0]
+        inodes = Inodes(file_inode(entry.mode, entry.size, placed[0]))
+    else:
+        inodes = Inodes(Inode(folder_mode(index.entries[0].mode), 0, ROOT))
+        numbers = {b"": ROOT}
+        for entry, place in zip(index.entries, placed, strict=True):
+            if entry.path:
+                numbers[entry.path] = _add(inodes, numbers, entry, place)
+    files = sum(entry.kind is EntryKind.FILE for entry in index.entries)
+    large = sum(one.size for one in apart)
+    return Laid(
+        inodes,
+        index.content_bytes,
+        is_folder=not index.is_file,
+        apart=tuple(apart),
+        is_opened=bool(apart) and large >= files * _OPEN_COST_BYTES,
+    )
+
+
+def _place(
+    entry: TreeEntry, place: ContentPlace, apart: dict[LargeFile, int], objects: int
+) -> ContentPlace:
+    """Where its bytes are, if it has any; the first number of a content of its own is `objects`."""
+    if entry.kind is not EntryKind.FILE or entry.size < APART_BYTES:
+        return place
+    one = LargeFile(place.part, place.offset, entry.size, place.key)
+    return ContentPlace(apart.setdefault(one, objects + len(apart)), is_all=True)
 
 
 def _add(inodes: Inodes, numbers: dict[bytes, int], entry: TreeEntry, place: ContentPlace) -> int:

@@ -41,13 +41,20 @@ class Wholes:
         """Bytes of each, the least recently used first."""
         self._given: dict[str, float] = {}
         """Those that a job was given lately, and when: it may not run yet."""
-        self._coming = trio.Lock()
-        """Held while one is fetched: one at a time, and each once."""
+        self._turns: dict[str, trio.Lock] = {}
+        """Held while that one is fetched: each once."""
+        self._coming: dict[str, int] = {}
+        """Bytes of those that are being fetched."""
+
+    @property
+    def kept_bytes(self) -> int:
+        """Of all that are here."""
+        return sum(self._sizes.values())
 
     @property
     def taken_bytes(self) -> int:
-        """Of all."""
-        return sum(self._sizes.values())
+        """Those that are on their way included."""
+        return self.kept_bytes + sum(self._coming.values())
 
     def look(self) -> None:
         """Find what a node before us has left. Blocking. Raises OSError."""
@@ -68,16 +75,34 @@ class Wholes:
         in_use: Collection[str],
     ) -> str:
         """Where all of it lies. Raises DataFailedError (no room), and what the stream raises."""
-        async with self._coming:
-            lately_s = trio.current_time() - _STARTS_S
-            self._given = {one: at_s for one, at_s in self._given.items() if at_s > lately_s}
-            place = self._folder / key
-            if key not in self._sizes:
-                self._make_room(laid.size, in_use)
-                await self._fetch(place, laid, stream())
-            self._sizes[key] = self._sizes.pop(key, laid.size)
-            self._given[key] = trio.current_time()
-            return str(place)
+        turn = self._turns.setdefault(key, trio.Lock())
+        try:
+            async with turn:
+                if key not in self._sizes:
+                    await self._bring(key, laid, stream, in_use)
+                self._sizes[key] = self._sizes.pop(key)
+                self._given[key] = trio.current_time()
+                return str(self._folder / key)
+        finally:
+            if not turn.locked():
+                self._turns.pop(key, None)
+
+    async def _bring(
+        self,
+        key: str,
+        laid: Laid,
+        stream: Callable[[], AsyncIterator[bytes]],
+        in_use: Collection[str],
+    ) -> None:
+        lately_s = trio.current_time() - _STARTS_S
+        self._given = {one: at_s for one, at_s in self._given.items() if at_s > lately_s}
+        self._make_room(laid.size, in_use)
+        self._coming[key] = laid.size
+        try:
+            await self._fetch(self._folder / key, laid, stream())
+            self._sizes[key] = laid.size
+        finally:
+            del self._coming[key]
 
     def shrink(self, bytes_max: int, in_use: Collection[str] = ()) -> None:
         """Let go of the least recently used, as long as no job has it. Blocking."""

@@ -17,7 +17,7 @@ from swarmnode.executor.launch import answered
 from swarmnode.executor.network.resolver import Resolver
 from swarmnode.executor.network.room import ConnectionRoom
 from swarmnode.executor.network.service import JobNetwork, no_mirror
-from swarmnode.executor.port import DataServer, JobCall, MirrorServer
+from swarmnode.executor.port import DataDevice, DataReaders, DataServer, JobCall, MirrorServer
 from swarmnode.executor.watch import final_exit, kill_left_over, reap, until_gone, until_ready
 from swarmnode.tasks.records import FAULT
 
@@ -82,8 +82,9 @@ class Attendant:
         if not (mounts := [one for _, one in answered(spec)]):
             return
 
-        async def serve(fds: Sequence[int]) -> None:
-            await self.serve(spec.job, mounts, fds, is_taken_over)
+        async def serve(held: Sequence[DataDevice], web: int) -> None:
+            readers = DataReaders(tuple(mounts), tuple(held), web, is_taken_over)
+            await self.serve(spec.job, readers)
 
         await devices.run(job.folder, serve)
 

@@ -16,20 +16,21 @@ from typing import Final, TypeAlias
 import trio
 
 from swarmnode.executor.job_folder import JobFolder
-from swarmnode.executor.port import DataMount, JobId
-from swarmnode.executor.shim.hatch import LET_GO, MOUNTS, NAME
+from swarmnode.executor.port import DataDevice, DataReaders, JobId
+from swarmnode.executor.shim.hatch import LET_GO, MOUNTS, NAME, WEB
 from swarmnode.limits import DATA_MAX
 
 _LOOK_S: Final = 0.01
 log = logging.getLogger("swarm")
-Answering: TypeAlias = Callable[[Sequence[int]], Awaitable[None]]
-"""Answers the devices until there is nothing mounted any more, or it is cancelled."""
+Answering: TypeAlias = Callable[[Sequence[DataDevice], int], Awaitable[None]]
+"""Answers the devices, and on a listener (-1: there is none), until there is nothing mounted any
+more, or it is cancelled."""
 
 
-async def nobody(
-    _job: JobId, _mounts: Sequence[DataMount], _fds: Sequence[int], _is_taken_over: bool
-) -> None:
+async def nobody(_job: JobId, readers: DataReaders) -> None:
     """The answer where nobody answers."""
+    if readers.web >= 0:
+        os.close(readers.web)
     raise OSError(errno.EIO, "this node has no datasets")
 
 
@@ -65,20 +66,37 @@ async def _connected(folder: JobFolder) -> trio.socket.SocketType | None:
 
 
 async def _serve(folder: JobFolder, caller: trio.socket.SocketType, answer: Answering) -> None:
-    await caller.send(MOUNTS)
-    size = socket.CMSG_SPACE(4 * DATA_MAX)
-    _, held, _, _ = await caller.recvmsg(1, size, socket.MSG_CMSG_CLOEXEC)
-    data = held[0][2] if held else b""
-    fds = [int.from_bytes(data[at : at + 4], "little") for at in range(0, len(data), 4)]
+    fds = await _asked_for(caller, MOUNTS)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_until_hung_up, caller, nursery.cancel_scope)
             if fds:
-                await _answered(folder, caller, partial(answer, fds))
+                web = await _web_listener(folder)
+                held = [DataDevice(fd, folder.data_notes(at)) for at, fd in enumerate(fds)]
+                await _answered(folder, caller, partial(answer, held, web))
             nursery.cancel_scope.cancel()
     finally:
         for fd in fds:
             os.close(fd)
+
+
+async def _asked_for(caller: trio.socket.SocketType, kind: bytes) -> list[int]:
+    """Descriptors that the shim gives."""
+    await caller.send(kind)
+    size = socket.CMSG_SPACE(4 * DATA_MAX)
+    _, messages, _, _ = await caller.recvmsg(1, size, socket.MSG_CMSG_CLOEXEC)
+    data = messages[0][2] if messages else b""
+    return [int.from_bytes(data[at : at + 4], "little") for at in range(0, len(data), 4)]
+
+
+async def _web_listener(folder: JobFolder) -> int:
+    """-1: it has none, or has ended."""
+    caller = await _connected(folder)
+    if caller is None:
+        return -1
+    with caller:
+        fds = await _asked_for(caller, WEB)
+    return fds[0] if fds else -1
 
 
 async def _answered(

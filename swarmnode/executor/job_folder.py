@@ -7,7 +7,7 @@
                work/         the task's files, or those it was given: see overlay.py
                ctx/          swarm_ctx.py and ctx.sock
                names, traffic                of its network, if it has one: see network/, shim/net/
-               data/                         of its datasets, if it has any
+               data/, data.N                 of its datasets, if it has any
                hatch.sock                    of both: see shim/hatch.py
                tmp/          only for the `container` sandbox
 """
@@ -125,6 +125,10 @@ class JobFolder(msgspec.Struct, frozen=True):
     def data(self, number: int) -> Path:
         """Where a node that is no root shows a dataset to its job, and nobody else sees it."""
         return self.path / "data" / str(number)
+
+    def data_notes(self, number: int) -> Path:
+        """What whoever answers for a dataset leaves to who does so next."""
+        return self.path / f"data.{number}"
 
     @property
     def tmp(self) -> Path:

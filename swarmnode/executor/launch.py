@@ -31,18 +31,21 @@ from swarmnode.executor.sandbox.command import (
     bwrap_argv,
     bwrap_options,
     task_environment,
+    write_args,
 )
 from swarmnode.executor.sandbox.etc import ETC_NET
 from swarmnode.executor.sandbox.paths import bound_by, rules
 from swarmnode.executor.sandbox.seccomp import filter_program
 from swarmnode.executor.sandbox.secrets import in_memory
 from swarmnode.executor.shim import pairs
+from swarmnode.executor.shim.net.space import LOOPBACK, WEB_PORT
 from swarmnode.executor.shim.order import FD_DISK
 from swarmnode.executor.spawn import Shims
 from swarmnode.limits import WALKED_ENTRIES_MAX
 from swarmnode.tasks.environments.naming import BUILD, TREE
 
 _SANDBOX_PIDS: Final = 2
+_DATA_URL: Final = f"http://{LOOPBACK}:{WEB_PORT}"
 """bubblewrap's own two processes, which the task is not charged for."""
 _FILTER: Final = "seccomp.bpf"
 _RESERVE_SLACK_BYTES: Final = 1 << 20
@@ -264,7 +267,7 @@ class Launcher(msgspec.Struct, frozen=True):
         (folder.path / "cpus").write_text(f"{as_list(record.cpus)}\n")
         (folder.path / "cpus").chmod(0o644)
         args = folder.path / "bwrap.args"
-        bubblewrap.write_args(args, options)
+        write_args(args, options)
         home, name = bubblewrap.home_of(self.capability.bwrap)
         bwrap = f"{sources(home)}/{name}"
         argv = bwrap_argv(
@@ -278,6 +281,7 @@ class Launcher(msgspec.Struct, frozen=True):
             ("has_disk", "1" if has_disk else ""),
             ("has_secrets", "1" if secrets is not None else ""),
             ("net", "1" if record.spec.net else ""),
+            ("web", "1" if answered(record.spec) else ""),
             ("node_away_s", repr(self.config.data_away_s)),
             *(("mount", place) for place in self._mounts(record.spec, folder)),
             *(("stage", path) for path in sources.staged),
@@ -303,6 +307,7 @@ class Launcher(msgspec.Struct, frozen=True):
             system=shown.system,
             devices=tuple(self.gpu_device(uuid) for uuid in spec.gpus),
             has_net=bool(spec.net),
+            has_web=bool(answered(spec)),
             data=_shown(spec, folder, sources),
         )
 
@@ -337,6 +342,7 @@ class Launcher(msgspec.Struct, frozen=True):
             **spec.env,
             "SWARM_TASK": task,
             "SWARM_ATTEMPT": fence,
+            **({"SWARM_DATA_URL": _DATA_URL} if answered(spec) else {}),
         }
         return task_environment(
             asked, home=home, tmp=tmp, ctx=ctx, bins=shown.bins, libraries=shown.libraries

@@ -8,6 +8,7 @@ A job is one attempt of one task; its id is `<task id>.<fence>`.
 
 import socket
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 from typing import NewType, Protocol
 
 import msgspec
@@ -97,9 +98,29 @@ JobCall = Callable[[JobId, bytes], Awaitable[bytes]]
 """Answers one request that a running task made through its `ctx` (length-prefixed JSON)."""
 
 
-DataServer = Callable[[JobId, Sequence[DataMount], Sequence[int], bool], Awaitable[None]]
-"""Answers the devices (/dev/fuse) of those datasets of a job that have no source, in their order,
-until nothing is mounted; the flag says that another node did so before. OSError: it cannot."""
+class DataDevice(msgspec.Struct, frozen=True):
+    """By which the readers of one dataset of a job are answered."""
+
+    fd: int
+    """Of /dev/fuse."""
+    notes: Path
+    """A file of the job for whoever answers, and for who does so next."""
+
+
+class DataReaders(msgspec.Struct, frozen=True):
+    """Those datasets of a job that have no source, and by what their readers are answered."""
+
+    mounts: tuple[DataMount, ...]
+    devices: tuple[DataDevice, ...]
+    """Of each."""
+    web: int = -1
+    """A listener for who reads them by HTTP, to be taken over and closed; -1: there is none."""
+    is_taken_over: bool = False
+    """Another node answered them before."""
+
+
+DataServer = Callable[[JobId, DataReaders], Awaitable[None]]
+"""Answers them until nothing is mounted. OSError: it cannot."""
 
 
 class WayOut(Protocol):

@@ -8,7 +8,9 @@ import msgspec
 
 from swarmnode.fuse import protocol
 from swarmnode.fuse.inodes import ContentPlace, Inode, Inodes
+from swarmnode.fuse.opens import Opens
 from swarmnode.fuse.protocol import FuseRequest, Op
+from swarmnode.limits import NAME_PART_BYTES_MAX
 
 
 class FuseAnswer(msgspec.Struct, frozen=True):
@@ -28,25 +30,39 @@ class Wanted(msgspec.Struct, frozen=True):
     size: int
 
 
+class FileOpening(msgspec.Struct, frozen=True):
+    """Somebody opens that file, and waits for an answer."""
+
+    unique: int
+    node: int
+    place: ContentPlace
+
+
 class Interrupted(msgspec.Struct, frozen=True):
     """Whoever waits for `unique` was sent a signal: it is answered with EINTR if it waits still."""
 
     unique: int
 
 
-Outcome: TypeAlias = FuseAnswer | Wanted | Interrupted | None
+Outcome: TypeAlias = FuseAnswer | Wanted | FileOpening | Interrupted | None
 """None: no answer is expected."""
 _SILENT: Final = frozenset({Op.FORGET, Op.BATCH_FORGET})
 _DONE: Final = frozenset({Op.RELEASE, Op.RELEASEDIR, Op.DESTROY})
 
 
 class FuseCore:
-    """The answers of one mount. Each request is whole in itself: nothing is remembered of others,
-    so that another process can go on where one has ended."""
+    """The answers of one mount. Each request is whole in itself: nothing is remembered of others
+    but how files are open, so that another process can go on where one has ended."""
 
-    def __init__(self, inodes: Inodes, size: int) -> None:
+    def __init__(self, inodes: Inodes, size: int, opens: Opens | None = None) -> None:
         """`size`: of all contents, for df(1)."""
         self._inodes, self._size = inodes, size
+        self.opens = opens or Opens(is_wanted=False)
+
+    def place(self, number: int) -> ContentPlace | None:
+        """Of a file; None for a number that is none."""
+        node = self._inodes.get(number)
+        return node.place if node is not None and stat.S_ISREG(node.mode) else None
 
     def handle(self, data: bytes) -> Outcome:
         """One request as the kernel wrote it."""
@@ -56,12 +72,14 @@ class FuseCore:
         if request.op == Op.INTERRUPT:
             return _interrupted(request)
         if request.op == Op.INIT:
-            return _on_init(request)
+            return self._on_init(request)
         if request.op in protocol.WRITES:
             return _failed(request, errno.EROFS)
         node = self._inodes.get(request.node)
         if request.op == Op.STATFS:
             return FuseAnswer(request.unique, protocol.statfs(len(self._inodes), self._size))
+        if request.op == Op.RELEASE:
+            self.opens.released(request.node)
         if request.op in _DONE:
             return FuseAnswer(request.unique)
         if node is None:
@@ -82,8 +100,21 @@ class FuseCore:
                 return FuseAnswer(request.unique, node.target)
             case Op.READLINK:
                 return _failed(request, errno.EINVAL)
-        # OPEN, OPENDIR, FLUSH, ACCESS, attributes of other kinds: asked once, then never again.
+            case Op.OPEN if self.opens.are_asked and stat.S_ISREG(node.mode):
+                return FileOpening(request.unique, request.node, node.place)
+        # OPENDIR, FLUSH, ACCESS, attributes of other kinds, often OPEN: asked once, then never.
         return _failed(request, errno.ENOSYS)
+
+    def _on_init(self, request: FuseRequest) -> FuseAnswer:
+        if len(request.body) < protocol.INIT.size:
+            return _failed(request, errno.EPROTO)
+        major, minor, _, flags, flags2 = protocol.INIT.unpack_from(request.body)
+        if major != protocol.VERSION[0] or minor < protocol.MINOR_MIN:
+            return _failed(request, errno.EPROTO)
+        if not self.opens.is_wanted:
+            flags2 &= ~protocol.PASSTHROUGH
+        self.opens.is_agreed = bool(flags2 & protocol.PASSTHROUGH)
+        return FuseAnswer(request.unique, protocol.init_answer(minor, flags, flags2))
 
     def _on_lookup(self, request: FuseRequest, node: Inode) -> FuseAnswer:
         if not stat.S_ISDIR(node.mode):
@@ -91,6 +122,8 @@ class FuseCore:
         name, end, rest = request.body.partition(b"\0")
         if not end or rest:
             return _failed(request, errno.EINVAL)
+        if len(name) > NAME_PART_BYTES_MAX:
+            return _failed(request, errno.ENAMETOOLONG)
         number = self._inodes.names(request.node).get(name)
         found = self._inodes.get(number) if number else None
         if number is None or found is None:
@@ -132,15 +165,6 @@ def _interrupted(request: FuseRequest) -> Interrupted | None:
     if len(request.body) < protocol.INTERRUPT.size:
         return None
     return Interrupted(protocol.INTERRUPT.unpack_from(request.body)[0])
-
-
-def _on_init(request: FuseRequest) -> FuseAnswer:
-    if len(request.body) < protocol.INIT.size:
-        return _failed(request, errno.EPROTO)
-    major, minor, _, flags, flags2 = protocol.INIT.unpack_from(request.body)
-    if major != protocol.VERSION[0] or minor < protocol.MINOR_MIN:
-        return _failed(request, errno.EPROTO)
-    return FuseAnswer(request.unique, protocol.init_answer(minor, flags, flags2))
 
 
 def _on_read(request: FuseRequest, node: Inode) -> FuseAnswer | Wanted:

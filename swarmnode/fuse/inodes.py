@@ -24,10 +24,14 @@ class ContentPlace(msgspec.Struct, frozen=True):
     """Under which they are there; empty: as they are."""
     within: int = 0
     """The same place in the file."""
+    is_all: bool = False
+    """That part is this file, and nothing else."""
 
     def after(self, count: int) -> "ContentPlace":
         """So many bytes on."""
-        return ContentPlace(self.part, self.offset + count, self.key, self.within + count)
+        return ContentPlace(
+            self.part, self.offset + count, self.key, self.within + count, self.is_all
+        )
 
 
 class Inode(msgspec.Struct, frozen=True):

@@ -13,11 +13,14 @@ import msgspec
 from swarmnode.fuse.inodes import Inode
 
 VERSION: Final = (7, 40)
-"""The newest that we speak: 7.40 has what a lost request is sent again by (Linux 6.9)."""
+"""The newest that we speak: 7.40 has what a lost request is sent again by, and files that the
+kernel reads by itself (Linux 6.9)."""
 MINOR_MIN: Final = 31
 """Of Linux 5.4; before that nothing can be mounted in the way that we do."""
 FOREVER_S: Final = 1 << 30
 """What is shown does not change."""
+_LONG_AGO_S: Final = 315_619_200
+"""The time of everything: 2 January 1980, UTC. What is older nobody can put into a zip archive."""
 READ_BYTES_MAX: Final = 1 << 20
 PAGE_BYTES: Final = 4096
 REQUEST_BYTES_MAX: Final = 1 << 16
@@ -32,6 +35,7 @@ _NAME_HEAD: Final = struct.Struct("=QQII")
 READ: Final = struct.Struct("=QQIIQII")
 INIT: Final = struct.Struct("=IIIII")
 _INIT_ANSWER: Final = struct.Struct("=IIIIHHIIHHII24x")
+_OPEN_ANSWER: Final = struct.Struct("=QIi")
 _STATFS: Final = struct.Struct("=QQQQQIIII24x")
 INTERRUPT: Final = struct.Struct("=Q")
 
@@ -41,8 +45,13 @@ _BACKGROUND, _CONGESTED = 64, 48
 # ASYNC_READ, DO_READDIRPLUS, READDIRPLUS_AUTO, NO_OPEN_SUPPORT, PARALLEL_DIROPS, MAX_PAGES,
 # CACHE_SYMLINKS, NO_OPENDIR_SUPPORT, EXPLICIT_INVAL_DATA, INIT_EXT
 _FLAGS: Final = sum(1 << bit for bit in (0, 13, 14, 17, 18, 22, 23, 24, 25, 30))
-_HAS_RESEND: Final = 1 << 7
+_HAS_RESEND, PASSTHROUGH = 1 << 7, 1 << 5
 """In the second word of flags."""
+_STACKED_MAX: Final = 2
+"""File systems that lie on others, below a file that the kernel reads by itself and with us: as
+many as it allows, for the disk of a container is one already."""
+_KEEP_CACHE, _NO_FLUSH, _PASSES = 1 << 1, 1 << 5, 1 << 7
+"""How a file is open: pages stay, closing asks nobody, the kernel reads it by itself."""
 _RESEND: Final = 7
 RESEND_MARK: Final = 1 << 63
 """In the number of a request that is sent again; its answer has it, too."""
@@ -122,7 +131,7 @@ def no_entry() -> bytes:
 
 def _attributes(number: int, node: Inode) -> bytes:
     blocks = (node.size + 511) // 512
-    times = (0,) * 6
+    times = (_LONG_AGO_S,) * 3 + (0,) * 3
     return _ATTRIBUTES.pack(
         number, node.size, blocks, *times, node.mode, 1, 0, 0, 0, READ_BYTES_MAX, 0
     )
@@ -135,13 +144,19 @@ def name_line(number: int, place: int, name: bytes, node: Inode) -> bytes:
 
 
 def init_answer(minor: int, flags: int, flags2: int) -> bytes:
-    """What of the kernel's offers is taken."""
+    """What of the kernel's offers is taken; `flags2`: the second word of what we would take."""
     agreed = min(minor, VERSION[1])
     pages = READ_BYTES_MAX // PAGE_BYTES
+    taken = flags2 & (_HAS_RESEND | PASSTHROUGH)
     return _INIT_ANSWER.pack(
         VERSION[0], agreed, _READ_AHEAD_BYTES, flags & _FLAGS, _BACKGROUND, _CONGESTED,
-        PAGE_BYTES, 1, pages, 0, flags2 & _HAS_RESEND, 0,
+        PAGE_BYTES, 1, pages, 0, taken, _STACKED_MAX if taken & PASSTHROUGH else 0,
     )  # fmt: skip
+
+
+def open_answer(backing: int = 0) -> bytes:
+    """As OPEN answers; `backing`: the file that the kernel reads by itself."""
+    return _OPEN_ANSWER.pack(0, (_PASSES if backing else _KEEP_CACHE) | _NO_FLUSH, backing)
 
 
 def statfs(files: int, size: int) -> bytes:

@@ -14,6 +14,7 @@ from swarmnode.executor.kernel.disk_io import disk_under
 from swarmnode.executor.sandbox import bubblewrap, net_trial
 from swarmnode.executor.sandbox.data_ways import data_way
 from swarmnode.executor.sandbox.own_count import counts_jobs_apart
+from swarmnode.fuse import passthrough
 from swarmnode.tasks.choices import DataWay
 
 _LIMITS: Final = ("memory", "pids", "cpu")
@@ -68,7 +69,8 @@ def datasets(root: Path = Path("/")) -> Check:
         return Check("datasets", WARN, "fetched whole before a task starts: no /dev/fuse", fix)
     way, why = data_way("bwrap")
     if way is DataWay.LAZY:
-        return Check("datasets", OK, "seen by tasks while they arrive")
+        then = ", and read without the node once they are here" if passthrough.is_allowed() else ""
+        return Check("datasets", OK, f"seen by tasks while they arrive{then}")
     detail, _, fix = why.partition("; ")
     return Check("datasets", WARN, detail, fix)
 

@@ -106,6 +106,8 @@ class SandboxView(msgspec.Struct, frozen=True):
     """Device files of granted GPUs."""
     has_net: bool = False
     """It comes with a network that the shim's child has made; else it gets one that is empty."""
+    has_web: bool = False
+    """It comes with one that is empty but for the datasets by HTTP, likewise made."""
     data: tuple[tuple[str, str], ...] = ()
     """Datasets: where `sources` has each, and where the task is to see it."""
     limit_pids: bool = False
@@ -126,7 +128,7 @@ def bwrap_argv(
 
 def bwrap_options(view: SandboxView) -> list[str]:
     """The options for `bwrap --args`."""
-    alone = () if view.has_net else ("--unshare-net",)
+    alone = () if view.has_net or view.has_web else ("--unshare-net",)
     system = view.system or (_certificates() if view.has_own_system else _system())
     options = [
         *_APART,
@@ -148,6 +150,14 @@ def bwrap_options(view: SandboxView) -> list[str]:
     for key, value in view.env.items():
         options += ["--setenv", key, value]
     return options
+
+
+def write_args(path: Path, options: Sequence[str]) -> None:
+    """Readable by nobody else: the task's environment is among them. ValueError: see pairs.py."""
+    if odd := [option for option in options if "\0" in option]:
+        raise ValueError(f"{odd[0][:40]!r} would be more than one option of the sandbox")
+    with open(path, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+        file.write(b"".join(os.fsencode(option) + b"\0" for option in options))
 
 
 def _system() -> list[str]:

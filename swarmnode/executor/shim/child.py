@@ -59,8 +59,8 @@ def _shut_in(sandbox: "Sandbox", folder: str, fds: "dict[int, int]", parent: int
         os.dup2(fd, number)
     if sandbox.has_secrets:
         secret_files.hand_over()
-    if sandbox.has_net:
-        _have_net(hatch, is_root=bool(sandbox.uid))
+    if sandbox.has_net or sandbox.has_web:
+        _have_net(hatch, sandbox)
     try:
         if sandbox.uid:
             _become_staged(sandbox, hatch)
@@ -70,14 +70,21 @@ def _shut_in(sandbox: "Sandbox", folder: str, fds: "dict[int, int]", parent: int
         _say_and_exit(f"swarm: the sandbox: {exc.strerror}", CODE_CANNOT_START)
 
 
-def _have_net(fd: int, *, is_root: bool) -> None:
+def _have_net(fd: int, sandbox: "Sandbox") -> None:
     """Be in a network that leads to our node and nowhere else."""
     from swarmnode.executor.shim import hatch  # here: most jobs have none
     from swarmnode.executor.shim.net import space
 
+    is_root = bool(sandbox.uid)
     try:
-        sockets = space.make(is_root=is_root)
-        hatch.hand_out(fd, hatch.SOCKETS, [sock.fileno() for sock in sockets])
+        if sandbox.has_net:
+            sockets = space.make(is_root=is_root)
+            hatch.hand_out(fd, hatch.SOCKETS, [sock.fileno() for sock in sockets])
+        else:
+            space.make_empty(is_root=is_root)
+        if sandbox.has_web:
+            listener = space.web_listener()
+            hatch.hand_out(fd, hatch.WEB, [listener.fileno()])
     except OSError as exc:
         _say_and_exit(f"swarm: the task's network: {exc.strerror}", CODE_CANNOT_START)
 

@@ -4,9 +4,10 @@ A node connects to `hatch.sock` in the job's folder and sends one byte that says
 gets an answer with descriptors, copies of those that the shim keeps: nodes come and go. Shim-side.
 
     S    of its network: the listener, the socket of DNS, the listener of DNS
+    W    the listener on which it reads its datasets by HTTP
     M    devices of its datasets, in their order: whoever has them answers those who read there. It
          stays connected meanwhile. When nobody has been for a while the shim lets go of its copies,
-         and readers get an error instead of waiting for ever.
+         of the listener as well, and readers get an error instead of waiting for ever.
     X    nobody can answer any more: let go of them at once
 """
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     import select
 
 NAME = "hatch.sock"
-SOCKETS, MOUNTS, LET_GO = b"S", b"M", b"X"
+SOCKETS, WEB, MOUNTS, LET_GO = b"S", b"W", b"M", b"X"
 SOCKETS_COUNT = 3
 _CALLERS_MAX = 4
 """A node asks once; another may come while it goes."""
@@ -63,7 +64,7 @@ class Hatch:
     def __init__(
         self, folder: str, held: "dict[bytes, list[int]]", away_s: float, now_s: float
     ) -> None:
-        self._sockets = held.get(SOCKETS, [])
+        self._sockets = {kind: held.get(kind, []) for kind in (SOCKETS, WEB)}
         """Kept open for as long as the job lives, so that connections wait for a node."""
         self._devices = held.get(MOUNTS, [])
         """Kept open while a node may come for them, so that readers wait for it."""
@@ -109,8 +110,9 @@ class Hatch:
 
     def let_go(self) -> None:
         """No reader waits any more: they get an error, also from a node that serves still."""
-        while self._devices:
-            os.close(self._devices.pop())
+        for fd in (*self._devices, *self._sockets.pop(WEB, [])):
+            os.close(fd)
+        self._devices = []
         for caller in self._callers.values():
             try:  # noqa: SIM105
                 caller.shutdown(_socket.SHUT_RDWR)  # who serves closes its copies
@@ -132,8 +134,8 @@ class Hatch:
             said = self._callers[fd].recv(1)
             if said == LET_GO:
                 self.let_go()
-            if said == SOCKETS:
-                _send(self._callers[fd], SOCKETS, self._sockets)
+            if said in self._sockets:
+                _send(self._callers[fd], said, self._sockets[said])
             if said == MOUNTS and self._devices:
                 _send(self._callers[fd], MOUNTS, self._devices)
                 self._serving.add(fd)

@@ -66,6 +66,8 @@ class Sandbox:
         """Some are behind FD_SECRETS (swarmnode.executor.shim.secret_files)."""
         self.has_net = bool(single.get("net"))
         """It has a network of its own making: see net/."""
+        self.has_web = bool(single.get("web"))
+        """It reads its datasets by HTTP, too."""
         self.bwrap_args = single.get("bwrap_args", "")
         """Path of bubblewrap's options; empty in a container."""
         self.stage = [value for key, value in entries if key == "stage"]

@@ -77,7 +77,8 @@ class ShimProcess:
             uid_mode.adopt_orphans()
         parent = os.getpid()
         fds = self._opened()
-        kinds = bool(self._sandbox.has_net) + bool(self._sandbox.mounts)
+        sandbox = self._sandbox
+        kinds = sandbox.has_net + sandbox.has_web + bool(sandbox.mounts)
         if kinds:
             from swarmnode.executor.shim import hatch  # here: most jobs have none
 

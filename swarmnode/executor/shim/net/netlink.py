@@ -30,14 +30,23 @@ def set_up(address: str, port: int) -> None:
     _ask(_NETLINK_NETFILTER, _of_tables(own, port), "nf_tables")
 
 
+def come_up() -> None:
+    """The loopback of this process's fresh namespace, and nothing else. Raises OSError."""
+    _ask(_NETLINK_ROUTE, [_up()], "its loopback")
+
+
+def _up() -> bytes:
+    device = struct.pack("=BxHiII", 0, 0, 1, 1, 1)  # struct ifinfomsg: device 1, IFF_UP
+    return _message(16, _REQUEST | _ACK, device)  # RTM_NEWLINK
+
+
 def _of_loopback(own: bytes) -> "list[bytes]":
     """Up, with an address more, and all the world is there (as `ip route add local default`)."""
-    up = struct.pack("=BxHiII", 0, 0, 1, 1, 1)  # struct ifinfomsg: device 1, IFF_UP
     with_address = struct.pack("=BBBBI", _IPV4, 32, 0, 254, 1) + attribute(2, own)  # IFA_LOCAL
     route = struct.pack("=BBBBBBBBI", _IPV4, 0, 0, 0, 255, 4, 254, 2, 0)  # RTN_LOCAL, table local
     route += attribute(4, struct.pack("=I", 1)) + attribute(7, own)  # RTA_OIF, RTA_PREFSRC
     return [
-        _message(16, _REQUEST | _ACK, up),  # RTM_NEWLINK
+        _up(),
         _message(20, _REQUEST | _ACK | _CREATE, with_address),  # RTM_NEWADDR
         _message(24, _REQUEST | _ACK | _CREATE, route),  # RTM_NEWROUTE
     ]

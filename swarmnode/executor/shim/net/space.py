@@ -8,6 +8,8 @@ from swarmnode.executor.shim.net import netlink
 ADDRESS = "10.77.0.1"
 """What a task takes for the address of its machine; also where it finds DNS."""
 DNS_PORT = 53
+LOOPBACK, WEB_PORT = "127.0.0.1", 7077
+"""Where a task finds its datasets by HTTP."""
 BACKLOG = 1024
 """Connections that wait for a node: as many as a task may have at once."""
 _REMEMBERED_S = (
@@ -28,6 +30,25 @@ def make(*, is_root: bool) -> "list[_socket.socket]":
     Root makes it with the machine's own rights, so that nothing in a sandbox has a say in it. A
     plain user needs a user namespace around it, in which bubblewrap then makes another.
     """
+    _be_apart(is_root=is_root)
+    listener = _listening("0.0.0.0", 0)  # noqa: S104 - of a namespace that nobody else is in
+    netlink.set_up(ADDRESS, listener.getsockname()[1])
+    _forget_soon()
+    return [listener, _bound(ADDRESS, DNS_PORT), _listening(ADDRESS, DNS_PORT)]
+
+
+def make_empty(*, is_root: bool) -> None:
+    """Be in a new namespace that has a loopback and leads nowhere. Raises OSError."""
+    _be_apart(is_root=is_root)
+    netlink.come_up()
+
+
+def web_listener() -> "_socket.socket":
+    """Where this namespace reads its datasets by HTTP. Raises OSError."""
+    return _listening(LOOPBACK, WEB_PORT)
+
+
+def _be_apart(*, is_root: bool) -> None:
     from swarmnode.executor.kernel import syscalls  # here: it costs four milliseconds
 
     if is_root:
@@ -36,10 +57,6 @@ def make(*, is_root: bool) -> "list[_socket.socket]":
         uid, gid = os.getuid(), os.getgid()
         syscalls.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
         _map_to_itself(uid, gid)
-    listener = _listening("0.0.0.0", 0)  # noqa: S104 - of a namespace that nobody else is in
-    netlink.set_up(ADDRESS, listener.getsockname()[1])
-    _forget_soon()
-    return [listener, _bound(ADDRESS, DNS_PORT), _listening(ADDRESS, DNS_PORT)]
 
 
 def _map_to_itself(uid: int, gid: int) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
+from blake3 import blake3
 
 from p2p.ids import PeerId
 from p2p.workers import InlineWorkers
@@ -19,11 +20,14 @@ from storage.ids import Address, ObjectKey
 from swarmnode.datasets.ahead import CHUNK_BYTES
 from swarmnode.datasets.chunks import ChunkFiles
 from swarmnode.datasets.content import EXACT_MAX, DataParts
-from swarmnode.datasets.contents import Contents, key_of
+from swarmnode.datasets.contents import Contents, Dataset, key_of
 from swarmnode.datasets.hot import HotChunks
-from swarmnode.datasets.limits import DATA_WAIT_S
+from swarmnode.datasets.limits import DATA_HOT_BYTES_MAX, DATA_WAIT_S
+from swarmnode.datasets.shown import ShownDatasets
+from swarmnode.errors import DataFailedError
 from swarmnode.fuse.inodes import ROOT
 from swarmnode.fuse.serve import ContentFailedError
+from swarmnode.packs.veil import veil
 from swarmnode.tree.folder import (
     CONTENT_KEY_BYTES,
     FolderIndex,
@@ -32,7 +36,7 @@ from swarmnode.tree.folder import (
     PackPlace,
     write_folder,
 )
-from swarmnode.tree.format import EntryKind, TreeEntry
+from swarmnode.tree.format import EntryKind, TreeEntry, write_index
 from swarmnode.tree.pack import packed
 from swarmnode.tree.scan import entries_of, scan
 from testnet.sim.memory_objects import MemoryObjects, Pool
@@ -115,6 +119,123 @@ async def test_a_folder_that_lies_of_its_packs_cannot_be_read_and_harms_nobody(
     assert said == ["cannot be read: a pack of the folder is not as long as its index says"]
 
 
+async def test_a_large_file_of_a_folder_is_one_file_here_once_all_of_it_was_read(
+    objects: Counted, tmp_path: Path
+) -> None:
+    """It begins anywhere in a pack, under a key of its own."""
+    small, large = b"small" * 1000, random.Random(7).randbytes(1 << 20) * 33
+    keys = [os.urandom(CONTENT_KEY_BYTES) for _ in range(2)]
+    veiled = [veil(key).update(data) for key, data in zip(keys, (small, large), strict=True)]
+    pack = (await objects.put(once(b"".join(veiled)))).cap
+    entries = (
+        TreeEntry(b"", EntryKind.FOLDER, 0o755),
+        TreeEntry(b"large", EntryKind.FILE, 0o644, len(large)),
+        TreeEntry(b"small", EntryKind.FILE, 0o644, len(small)),
+    )
+    places = PackPlace(0, len(small), keys[1]), PackPlace(0, 0, keys[0])
+    index = FolderIndex(
+        FolderNames(entries, (blake3(large).digest(), blake3(small).digest())),
+        (Pack(pack, len(small) + len(large)),),
+        places,
+    )
+    cap = (await objects.put(once(write_folder(index)))).cap
+    async with contents_of(objects, tmp_path) as contents:
+        dataset = await contents.laid(cap, silent)
+        assert dataset.laid.is_opened
+        names = dataset.laid.inodes.names(ROOT)
+        assert await all_of(dataset, names[b"small"]) == small
+        assert await all_of(dataset, names[b"large"]) == large
+        await trio.testing.wait_all_tasks_blocked()
+        node = dataset.laid.inodes.get(names[b"large"])
+        assert node is not None
+        fd = dataset.content(node.place).whole()
+        assert fd is not None
+        try:
+            assert os.pread(fd, len(large) + 1, 0) == large
+        finally:
+            os.close(fd)
+
+
+async def all_of(dataset: Dataset, number: int) -> bytes:
+    node = dataset.laid.inodes.get(number)
+    assert node is not None
+    got = bytearray()
+    while len(got) < node.size:
+        place, size = node.place.after(len(got)), min(1 << 20, node.size - len(got))
+        for piece in dataset.ready(place, size) or await dataset.read(place, size, silent):
+            got += piece
+    return bytes(got)
+
+
+async def test_one_dataset_is_in_memory_once_and_too_many_names_are_refused(
+    objects: Counted,
+) -> None:
+    caps = [await folder_of_names(objects, b"%d" % n, 30) for n in range(3)]
+    async with contents_of(objects, None) as contents:
+        shown = ShownDatasets(contents, 70)
+        first, again = [await shown.laid(caps[0], silent) for _ in range(2)]
+        assert first is again
+        shown.promise("t.1", (first,))
+        shown.promise("t.2", (again,))
+        shown.promise("t.3", (await shown.laid(caps[1], silent),))
+        third = await shown.laid(caps[2], silent)
+        with pytest.raises(DataFailedError, match="have 31 names, those of other tasks here 62"):
+            shown.promise("t.4", (third,))
+        del first, again
+        for job in ("t.1", "t.2"):
+            shown.forget(job)
+        shown.promise("t.4", (third,))
+
+
+async def folder_of_names(objects: Counted, prefix: bytes, count: int) -> ReadCap:
+    entries = [TreeEntry(b"", EntryKind.FOLDER, 0o755)]
+    entries += [TreeEntry(prefix + b"%03d" % n, EntryKind.FILE, 0o644, 0) for n in range(count)]
+    return (await objects.put(once(write_index(entries)))).cap
+
+
+@pytest.mark.parametrize("readers", [4, 8, 16])
+async def test_many_readers_do_not_drive_out_each_others_bytes_where_nothing_is_kept(
+    readers: int,
+) -> None:
+    """As on a machine whose disk is full."""
+    size = 6 * CHUNK_BYTES
+    source = Endless(size)
+
+    async def read_all(number: int) -> None:
+        cap = ReadCap(Address(bytes([number]) * 32), ObjectKey(bytes(32)))
+        content = await contents.content(cap)
+        for at in range(0, size, 1 << 17):
+            content.ready(at, 1 << 17) or await content.read(at, 1 << 17, silent)
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as fetches:
+        hot = HotChunks(DATA_HOT_BYTES_MAX)
+        contents = Contents(DataParts(source, InlineWorkers(), hot, None, fetches))
+        async with trio.open_nursery() as nursery:
+            for number in range(readers):
+                nursery.start_soon(read_all, number)
+    assert source.given <= 1.2 * readers * size
+
+
+class Endless:
+    """Objects of nothing but zeros, and how much of them was asked for."""
+
+    def __init__(self, size: int) -> None:
+        self._size, self._zeros, self.given = size, bytes(CHUNK_BYTES), 0
+
+    async def get(
+        self, _cap: ReadCap, *, start: int = 0, length: int | None = None
+    ) -> AsyncIterator[bytes]:
+        assert length is not None
+        self.given += length
+        await trio.lowlevel.checkpoint()
+        yield self._zeros[:length]
+
+    async def size(self, _address: Address) -> int:
+        await trio.lowlevel.checkpoint()
+        return self._size
+
+
 class Held:
     """An object without end, of which nobody gets anything before `opened`."""
 
@@ -189,14 +310,14 @@ async def test_who_jumps_fetches_little_and_in_the_end_everything_once(
     assert objects.given < len(DATA) + 4 * 5000
 
 
-def damage(file: Path) -> None:
+def damage(file: Path, at: int) -> None:
     data = bytearray(file.read_bytes())
-    data[1000] ^= 1
+    data[at] ^= 1
     file.write_bytes(data)
 
 
 def bytes_in(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("[0-9]*") if file.is_file())
+    return sum(file.stat().st_blocks * 512 for file in folder.rglob("bytes"))
 
 
 async def test_a_chunk_that_the_disk_has_damaged_is_fetched_again(
@@ -205,7 +326,7 @@ async def test_a_chunk_that_the_disk_has_damaged_is_fetched_again(
     cap = (await objects.put(once(DATA))).cap
     async with contents_of(objects, tmp_path) as contents:
         assert b"".join([piece async for piece in contents.get(cap)]) == DATA
-    damage(tmp_path / key_of(cap) / "1")
+    damage(tmp_path / key_of(cap) / "bytes", CHUNK_BYTES + 1000)
     async with contents_of(objects, tmp_path) as contents:
         assert b"".join([piece async for piece in contents.get(cap)]) == DATA
     assert objects.given == len(DATA) + CHUNK_BYTES

@@ -1,13 +1,17 @@
 """Where datasets cannot be shown while they arrive they are complete, and no more than fits."""
 
 import os
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from p2p.ids import PeerId
 from p2p.workers import InlineWorkers
+from storage.facade import ReadCap
+from storage.ids import Address
 from storage.manifests.capability import text_of_cap
 from swarmnode.datasets.service import DataDisk, DatasetService
 from swarmnode.errors import DataFailedError
@@ -91,6 +95,53 @@ async def test_what_does_not_fit_is_refused_and_what_a_job_has_stays(
     with pytest.raises(DataFailedError):
         await datasets.mounts(JOB, [("/d", caps[2])])
     assert all(map(os.path.exists, sources))
+
+
+class HeldBack(MemoryObjects):
+    """Gives what it has but for one object, which comes later."""
+
+    slow: Address | None = None
+    asked = 0
+
+    def __init__(self, pool: Pool, me: PeerId) -> None:
+        super().__init__(pool, me)
+        self.go = trio.Event()
+
+    async def get(
+        self, cap: ReadCap, *, start: int = 0, length: int | None = None
+    ) -> AsyncIterator[bytes]:
+        if cap.address == self.slow and not start and length is None:
+            self.asked += 1
+            await self.go.wait()
+        async for piece in super().get(cap, start=start, length=length):
+            yield piece
+
+
+async def test_nobody_waits_for_a_dataset_of_somebody_else_and_one_comes_once(
+    tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    objects = HeldBack(Pool(), PeerId("alice"))
+    slow, quick = [(await objects.put(pieces(bytes([n]) * 3000))).cap for n in range(2)]
+    objects.slow = slow.address
+    datasets = await served(tmp_path / "d", NoFuse(), objects, 7000, nursery)
+    sources: list[str] = []
+
+    async def show(cap: ReadCap) -> None:
+        (mount,) = await datasets.mounts(JOB, [("/d", text_of_cap(cap))])
+        sources.append(mount.source)
+
+    async with trio.open_nursery() as jobs:
+        jobs.start_soon(show, slow)
+        jobs.start_soon(show, slow)
+        await trio.testing.wait_all_tasks_blocked()
+        with trio.fail_after(5):
+            await show(quick)
+        large = text_of_cap((await objects.put(pieces(bytes(3000)))).cap)
+        with pytest.raises(DataFailedError, match="fetched whole here"):
+            await datasets.mounts(JOB, [("/d", large)])  # what comes takes its room already
+        objects.go.set()
+    assert len(set(sources[1:])) == 1
+    assert objects.asked == 1
 
 
 async def test_a_source_that_is_gone_is_named(tmp_path: Path, nursery: trio.Nursery) -> None:

@@ -126,6 +126,29 @@ async def test_without_a_node_for_too_long_readers_get_an_error(tmp_path: Path) 
         pass
 
 
+BY_HTTP = """
+import os, threading, urllib.request
+threading.Thread(target=lambda: open("/d", "rb").read(), daemon=True).start()
+try: urllib.request.urlopen(os.environ["SWARM_DATA_URL"] + "/d", timeout=60)
+except OSError as error: print(error, flush=True)
+os._exit(0)
+"""
+
+
+@needs_python
+async def test_without_a_node_for_too_long_nobody_waits_for_an_answer_by_http(
+    tmp_path: Path,
+) -> None:
+    node_that_dies_while_somebody_reads(tmp_path / "x", 0.5, PYTHON, "-c", BY_HTTP)
+    folder = JobFolder(tmp_path / "x" / "jobs" / "t.1")
+    with trio.fail_after(20):
+        await until_gone(folder, 0)
+    said = folder.stream("stdout").read_text()
+    assert "reset" in said or "refused" in said, said
+    async with running_executor(tmp_path / "x"):
+        pass
+
+
 async def test_datasets_that_nobody_can_answer_are_an_error_that_is_told(tmp_path: Path) -> None:
     async def fail(*_: object) -> None:
         raise OSError(22, "requests cannot be asked for again")

@@ -8,8 +8,9 @@ import pytest
 
 from swarmnode.errors import TreeRefusedError
 from swarmnode.fuse import protocol
-from swarmnode.fuse.core import FuseAnswer, FuseCore, Interrupted, Wanted
+from swarmnode.fuse.core import FileOpening, FuseAnswer, FuseCore, Interrupted, Wanted
 from swarmnode.fuse.inodes import ROOT, ContentPlace, Inode, Inodes, file_inode, folder_mode
+from swarmnode.fuse.opens import Opens
 from swarmnode.fuse.protocol import Op
 
 FILE, SUB, LINK = 2, 3, 4
@@ -52,6 +53,52 @@ def test_the_kernels_offer_is_answered_with_what_we_use_of_it(core: FuseCore) ->
     assert flags & 1 << 30  # INIT_EXT
     assert not flags & 1 << 16  # WRITEBACK_CACHE
     assert struct.unpack_from("=I", answer.body, 32) == (1 << 7,)  # HAS_RESEND
+
+
+OFFER = struct.pack("=IIIII", 7, 45, 1 << 17, 0xFFFFFFFF, 0xFFFFFFFF)
+
+
+def opening() -> bytes:
+    return request(Op.OPEN, FILE, bytes(8))
+
+
+def test_where_no_file_is_handed_over_nobody_is_asked_a_second_time_at_an_opening(
+    core: FuseCore,
+) -> None:
+    answered(core, request(Op.INIT, 0, OFFER))
+    assert answered(core, opening()).error == errno.ENOSYS
+    asking = FuseCore(tree(), 5000, Opens())
+    old = struct.pack("=IIIII", 7, 39, 1 << 17, 0xFFFFFFFF, 0xFFFFFFFF & ~protocol.PASSTHROUGH)
+    answered(asking, request(Op.INIT, 0, old))
+    assert answered(asking, opening()).error == errno.ENOSYS
+
+
+def test_a_file_is_handed_over_while_nobody_has_it_open_and_stays_so() -> None:
+    opens = Opens()
+    core = FuseCore(tree(), 5000, opens)
+    offer = answered(core, request(Op.INIT, 0, OFFER))
+    assert struct.unpack_from("=II", offer.body, 32) == (1 << 7 | 1 << 5, 2)
+    assert core.handle(opening()) == FileOpening(7, FILE, ContentPlace(0, 100))
+    assert opens.may_pass(FILE)
+    opens.opened(FILE)
+    opens.opened(FILE)
+    answered(core, request(Op.RELEASE, FILE, bytes(24)))
+    assert not opens.may_pass(FILE)
+    answered(core, request(Op.RELEASE, FILE, bytes(24)))
+    assert opens.may_pass(FILE)
+    opens.pass_on(FILE, 9)
+    answered(core, request(Op.RELEASE, FILE, bytes(24)))
+    assert opens.passed == {FILE: 9}
+
+
+def test_who_takes_a_mount_over_goes_on_with_what_was_handed_over_and_adds_nothing() -> None:
+    opens = Opens({FILE: 9})
+    core = FuseCore(tree(), 5000, opens)
+    assert isinstance(
+        core.handle(opening()), FileOpening
+    )  # to refuse it would end all other openings
+    assert opens.passed == {FILE: 9}
+    assert not opens.may_pass(SUB)
 
 
 def test_a_kernel_that_is_too_old_is_told_so(core: FuseCore) -> None:
