@@ -8,6 +8,7 @@ in-memory ones; the Node is the same.
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
 import trio
 
 from p2p.ids import PeerId
@@ -33,6 +34,16 @@ from swarmnode.wiring.peers import Peers
 from swarmnode.wiring.recovering import recovering
 
 
+class Supplies(msgspec.Struct, frozen=True):
+    """What tasks that run here may have beside their inputs."""
+
+    environments: EnvironmentService
+    """Those that were built for the pool, as this machine's people know them."""
+    datasets: DatasetService
+    mirror: MirrorService | None
+    """Answers for PyPI and the hub in the tasks' networks; None where there is none."""
+
+
 class Node:
     """One machine's part of the swarm."""
 
@@ -44,13 +55,7 @@ class Node:
         self.peers = Peers(config, edges, identity, seeds)
         self.storage = self._storage()
         """Keeps bytes alive in the pool, ours and others'."""
-        self.environments = EnvironmentService(
-            edges, identity, self.storage.names, self.storage.objects, self.peers.mesh
-        )
-        """Those that were built for the pool, as this machine's people know them."""
-        self.datasets = self._datasets()
-        self.mirror = self._mirror()
-        """Answers for PyPI and the hub in the tasks' networks; None where there is none."""
+        self.supplies = self._supplies()
         self.market = self._market(self._premises())
         lent, buyer = self.market.seller.lending, self.market.buyer
         self.adverts = AdvertPublisher(settings.adverts(config), self.peers.gossip, lent.advert)
@@ -87,10 +92,14 @@ class Node:
             waits_for_others=self.peers.waits_for_others,
         )
 
-    def _datasets(self) -> DatasetService:
-        """Shows datasets to the jobs that run here."""
-        edges = self.edges
-        return DatasetService(edges.executor, self.storage.objects, edges.workers, edges.data)
+    def _supplies(self) -> Supplies:
+        edges, storage = self.edges, self.storage
+        known = (storage.names, storage.objects, self.peers.mesh)
+        return Supplies(
+            EnvironmentService(edges, self.identity, *known),
+            DatasetService(edges.executor, storage.objects, edges.workers, edges.data),
+            self._mirror(),
+        )
 
     def _mirror(self) -> MirrorService | None:
         edges, mesh = self.edges, self.peers.mesh
@@ -114,8 +123,8 @@ class Node:
                 workers=edges.workers,
                 wall_ms=edges.wall_ms,
             ),
-            certify=self.environments.office.certify,
-            datasets=self.datasets,
+            certify=self.supplies.environments.office.certify,
+            datasets=self.supplies.datasets,
         )
 
     def _market(self, premises: Premises) -> MarketService:
@@ -147,7 +156,7 @@ class Node:
             market,
             self.estate,
             self.household,
-            self.environments,
+            self.supplies.environments,
             Roster(peers.register, edges.papers, peers.membership.view, edges.wall_ms),
             StatusReader(config, edges, who, peers, storage, market, saved, self.progress),
         )
@@ -178,14 +187,14 @@ class Node:
                 ):
                     await nursery.start(part)
             for part in (
-                self.datasets.run,
+                self.supplies.datasets.run,
                 self.market.run,
                 self.estate.run,
                 self.adverts.run,
                 self.peers.discovery.run,
             ):
                 await nursery.start(part)
-            for service in (self.mirror, self.peers.renewal, saved.own, saved.by_lab):
+            for service in (self.supplies.mirror, self.peers.renewal, saved.own, saved.by_lab):
                 if service is not None:
                     await nursery.start(service.run)
             self.progress.runs = True

@@ -38,14 +38,13 @@ from swarmnode.executor.sandbox.paths import bound_by, rules
 from swarmnode.executor.sandbox.seccomp import filter_program
 from swarmnode.executor.sandbox.secrets import in_memory
 from swarmnode.executor.shim import pairs
-from swarmnode.executor.shim.net.space import LOOPBACK, WEB_PORT
+from swarmnode.executor.shim.net.space import DATA_URL
 from swarmnode.executor.shim.order import FD_DISK
 from swarmnode.executor.spawn import Shims
 from swarmnode.limits import WALKED_ENTRIES_MAX
 from swarmnode.tasks.environments.naming import BUILD, TREE
 
 _SANDBOX_PIDS: Final = 2
-_DATA_URL: Final = f"http://{LOOPBACK}:{WEB_PORT}"
 """bubblewrap's own two processes, which the task is not charged for."""
 _FILTER: Final = "seccomp.bpf"
 _RESERVE_SLACK_BYTES: Final = 1 << 20
@@ -342,7 +341,7 @@ class Launcher(msgspec.Struct, frozen=True):
             **spec.env,
             "SWARM_TASK": task,
             "SWARM_ATTEMPT": fence,
-            **({"SWARM_DATA_URL": _DATA_URL} if answered(spec) else {}),
+            **({"SWARM_DATA_URL": DATA_URL} if answered(spec) else {}),
         }
         return task_environment(
             asked, home=home, tmp=tmp, ctx=ctx, bins=shown.bins, libraries=shown.libraries

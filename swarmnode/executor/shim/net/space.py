@@ -9,6 +9,7 @@ ADDRESS = "10.77.0.1"
 """What a task takes for the address of its machine; also where it finds DNS."""
 DNS_PORT = 53
 LOOPBACK, WEB_PORT = "127.0.0.1", 7077
+DATA_URL = f"http://{LOOPBACK}:{WEB_PORT}"
 """Where a task finds its datasets by HTTP."""
 BACKLOG = 1024
 """Connections that wait for a node: as many as a task may have at once."""
