@@ -36,11 +36,15 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=60, help="how long `keep` goes on")
     parser.add_argument("--seed", type=int, default=1, help="of what `keep` lets happen")
     parser.add_argument("--logs", default="", help="folder in which `keep` leaves the nodes' logs")
+    parser.add_argument("--only", default="", help="parts of `env`, such as warm,spread")
+    parser.add_argument("--with", default="", dest="sizes", help="sizes of `env`: warm_mb=2,...")
     chosen = parser.parse_args()
     bench = import_module(BENCHES[chosen.name])
     size: dict[str, object] = {"rounds": chosen.rounds}
     if chosen.name == "keep":
         size = {"minutes": chosen.minutes, "seed": chosen.seed, "logs": chosen.logs}
+    elif chosen.name == "env":
+        size |= {"only": chosen.only, "sizes": chosen.sizes}
     figures: dict[str, object] = bench.measure(**size)
     if chosen.output == "json":
         print(json.dumps({"bench": chosen.name, **size, **figures}))

@@ -17,6 +17,7 @@ from storage.service import StorageService
 from swarmnode import settings
 from swarmnode.datasets.service import DatasetService
 from swarmnode.edges import Edges, Identity
+from swarmnode.environments.builds import is_being_built
 from swarmnode.environments.service import EnvironmentService
 from swarmnode.estate.service import EstateService
 from swarmnode.home.config import Config
@@ -58,6 +59,9 @@ class Node:
         self.supplies = self._supplies()
         self.market = self._market(self._premises())
         lent, buyer = self.market.seller.lending, self.market.buyer
+        self.supplies.environments.is_built = lambda key: is_being_built(
+            key, buyer.tasks(), edges.wall_ms()
+        )
         self.adverts = AdvertPublisher(settings.adverts(config), self.peers.gossip, lent.advert)
         objects = self.storage.objects
         self.estate = EstateService(buyer, buyer.logbook, objects, edges.state, edges.wall_ms)

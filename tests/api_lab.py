@@ -80,14 +80,20 @@ class FakeHousehold:
 class FakeEnvironments:
     """None is known."""
 
+    listed: frozenset[Address] = frozenset()
+    builder = PeerId("")
+
     def all(self, person: str = "") -> Sequence[EnvironmentRow]:
         return ()
 
     def warm(self, name: str) -> tuple[PeerId, ...]:
         return ()
 
-    async def find(self, key: bytes, source: str, person: str = "") -> EnvironmentRow | None:
-        return None
+    def addresses(self) -> frozenset[Address]:
+        return self.listed
+
+    async def find(self, key: bytes, source: str, person: str = "") -> EnvironmentRow | PeerId:
+        return self.builder
 
     async def take_in(
         self,

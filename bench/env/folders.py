@@ -7,20 +7,28 @@ import time
 from pathlib import Path
 from typing import Final
 
-from bench.env.pool import sent_at_rest, typed
+from bench.env.pool import pool_of, sent_at_rest, typed
+from bench.env.sizes import Sizes
 from swarmnode.demo.launcher import LocalSwarm
 
-FILES: Final = 10_000
+NODES: Final = 3
 FOLDERS: Final = 100
 FILE_BYTES: Final = 10 * 1024
 _RUN: Final = ("run", "--detach", "--", "true")
 _LONG_AGO_S: Final = 3600.0
 
 
-def measure(swarm: LocalSwarm, root: Path, rounds: int) -> dict[str, object]:
+def measure(root: Path, sizes: Sizes, rounds: int) -> dict[str, object]:
     """See bench.env."""
     project, dice = root / "project", random.Random(1)  # noqa: S311 - some bytes
-    _fill(project, dice)
+    _fill(project, dice, sizes.files)
+    with pool_of(NODES) as swarm:
+        return _figures(swarm, project, dice, rounds)
+
+
+def _figures(
+    swarm: LocalSwarm, project: Path, dice: random.Random, rounds: int
+) -> dict[str, object]:
     node = swarm.nodes[0]
     typed(node, project, *_RUN)
     again, changed, sent = [], [], []
@@ -38,10 +46,10 @@ def measure(swarm: LocalSwarm, root: Path, rounds: int) -> dict[str, object]:
     }
 
 
-def _fill(project: Path, dice: random.Random) -> None:
+def _fill(project: Path, dice: random.Random, files: int) -> None:
     """Files that were written an hour ago, as nearly all files of a project were."""
     long_ago_s = time.time() - _LONG_AGO_S
-    for number in range(FILES):
+    for number in range(files):
         file = _file(project, number)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(dice.randbytes(FILE_BYTES))

@@ -1,87 +1,86 @@
-"""A project whose packages are an environment: built once, and started again and again."""
+"""A project whose packages are an environment: its imports, in a task and without a sandbox."""
 
-import os
 import statistics
 import subprocess
-import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from swarmnode.demo.launcher import LocalNode, LocalSwarm, new_root
+import msgspec
 
-_START_S: Final = 60.0
+from bench.env.pool import all_cores, pool_of, type_at
+from bench.env.sizes import Sizes
+from swarmnode.demo.launcher import LocalNode
+
 _IMPORT: Final = """\
 import time
-began, clock = time.time(), time.perf_counter()
+began, clock, used = time.time(), time.perf_counter(), time.process_time()
 import numpy, sklearn
-print(began, time.perf_counter() - clock)
+print(began, time.perf_counter() - clock, time.process_time() - used)
 """
+_MANY: Final = 3
+"""Times the rounds: an import takes a second, and half of that is chance."""
 
 
-def measure(root: Path, rounds: int) -> dict[str, object]:
+class Imported(msgspec.Struct, frozen=True):
+    """One run of the program."""
+
+    began_s: float
+    """When its first line ran, by the machine's clock."""
+    wall_s: float
+    cpu_s: float
+
+
+def measure(root: Path, _sizes: Sizes, rounds: int) -> dict[str, object]:
     """See bench.env."""
     project = root / "project"
     project.mkdir()
     (project / "requirements.txt").write_text("numpy\nscikit-learn\n")
     (project / "train.py").write_text(_IMPORT)
-    swarm = LocalSwarm(new_root(), environ={"SWARM_STORAGE__MIN_FREE_GIB": "0.2"})
-    try:
-        node = swarm.add("n0")
-        swarm.start(node)
-        swarm.wait_ready(_START_S)
-        built_s, _ = _run(node, project)
-        _run(node, project)  # from here on the files are in memory
-        runs = [_run(node, project) for _ in range(rounds)]
+    with pool_of(1) as swarm:
+        (node,) = swarm.nodes
+        began_s = time.time()
+        built_s = _in_a_task(node, project).began_s - began_s
         (tree,) = node.home.glob("**/environments/trees/*")
-        return _figures(built_s, runs, tree, rounds)
-    finally:
-        swarm.destroy()
-
-
-def _figures(
-    built_s: float, runs: list[tuple[float, float]], tree: Path, rounds: int
-) -> dict[str, object]:
-    import_s = statistics.median(run[1] for run in runs)
-    local_s = statistics.median([_locally(tree) for _ in range(rounds + 1)][1:])
-    files = (path for path in tree.rglob("*") if path.is_file() and not path.is_symlink())
+        pairs = [
+            (_in_a_task(node, project), _locally(tree, project)) for _ in range(_MANY * rounds + 1)
+        ][1:]  # from the second on the files are in memory
+        files = (path for path in tree.rglob("*") if path.is_file() and not path.is_symlink())
+        size = sum(path.stat().st_size for path in files)
+    tasks, local = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     return {
-        "second_start_s": round(statistics.median(run[0] for run in runs), 3),
-        "import_s": round(import_s, 3),
-        "import_vs_local": round(import_s / local_s, 3),
+        "import_s": round(_wall_s(tasks), 3),
+        "import_local_s": round(_wall_s(local), 3),
+        "import_vs_local": round(_wall_s(tasks) / _wall_s(local), 3),
+        "import_cpu_vs_local": round(_cpu_s(tasks) / _cpu_s(local), 3),
         "build_s": round(built_s, 1),
-        "environment_mb": round(sum(path.stat().st_size for path in files) / 1e6),
+        "environment_mb": round(size / 1e6),
     }
 
 
-def _run(node: LocalNode, project: Path) -> tuple[float, float]:
-    """Seconds until the first line, and of the imports."""
-    began = time.time()
-    words = ("run", "--cpu", str(os.cpu_count() or 1), "--", "python", "train.py")
-    done = subprocess.run(  # noqa: S603  (our own command)
-        [sys.executable, "-m", "swarmnode.cli.main", *words],
-        cwd=project,
-        env={**os.environ, "SWARM_API": str(node.client.socket_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    first, took = map(float, done.stdout.split())
-    return first - began, took
+def _wall_s(runs: Sequence[Imported]) -> float:
+    return statistics.median(run.wall_s for run in runs)
 
 
-def _locally(tree: Path) -> float:
-    """Seconds of the imports by the same interpreter and files."""
+def _cpu_s(runs: Sequence[Imported]) -> float:
+    return statistics.median(run.cpu_s for run in runs)
+
+
+def _in_a_task(node: LocalNode, project: Path) -> Imported:
+    words = ("run", *all_cores(node), "--", "python", "train.py")
+    return Imported(*map(float, type_at(node, project, *words).split()))
+
+
+def _locally(tree: Path, project: Path) -> Imported:
+    """By the same interpreter and files, which lie at another path here."""
     (site,) = tree.glob("venv/lib/python3*/site-packages")
     (python,) = tree.glob("py/bin/python3.*")
     done = subprocess.run(  # noqa: S603  (the interpreter that we had built)
-        [python, "-c", _IMPORT],
+        [python, project / "train.py"],
         env={"LD_LIBRARY_PATH": str(tree / "py/lib"), "PYTHONPATH": str(site)},
         capture_output=True,
         text=True,
         check=True,
     )
-    return float(done.stdout.split()[1])
+    return Imported(*map(float, done.stdout.split()))

@@ -133,6 +133,10 @@ class Transfer:
                 raise self.lied(holder, f"leaf {first + at} fails its hash")
         return body
 
+    def came_bytes(self, holder: PeerId) -> int:
+        """Of shards and the like, from it to us: it grows while some come."""
+        return self._rpc.came_bytes(holder)
+
     async def pulse(self, holder: PeerId) -> bool:
         """Whether its node answers at all, soon: a frozen one still has its connections."""
         if holder == self._rpc.peer_id:

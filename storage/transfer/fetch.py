@@ -1,10 +1,13 @@
 """Any k of the n shards of a segment, from whoever gives them soonest."""
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
+from typing import TypeAlias
 
 import msgspec
 import trio
+from blake3 import blake3
 
 from p2p.ids import PeerId, TrafficClass
 from storage.errors import HolderFailedError, ObjectDegradedError
@@ -13,13 +16,16 @@ from storage.limits import ASKED_AT_ONCE, ASKED_MAX
 from storage.placement.pool import Pool
 from storage.transfer.client import Transfer
 from storage.transfer.race import Answers, Attempt, any_of
-from storage.transfer.rates import Rates
+from storage.transfer.rates import SLOW_FROM, Rates
 
 RETRY_WAITS_S = (0.0, 0.1, 0.5, 2.0)
 """Waits before living holders whose connection broke are asked (again)."""
 
 FOR_GOOD = frozenset({"missing", "lied", "corrupt", "unknown"})
 """Failures that asking again does not mend."""
+
+
+_Order: TypeAlias = tuple[bool, bool, tuple[bool, int], bytes, int]
 
 
 class SegmentSources(msgspec.Struct, frozen=True):
@@ -44,6 +50,8 @@ class Fetcher:
         self._transfer = transfer
         self._pool = pool
         self._rates = rates
+        self._under_way: Counter[PeerId] = Counter()
+        """Shards that we wait for, by holder."""
 
     async def fetch(
         self,
@@ -92,10 +100,10 @@ class Fetcher:
         traffic_class: TrafficClass,
     ) -> None:
         """Add to `answers` until k shards are there or all places were asked once."""
-        ordered = sorted(places, key=lambda pair: self._order(*pair))
+        ordered = sorted(places, key=lambda pair: self._order(sources, *pair))
         attempts = [self._attempt(sources, *pair, traffic_class) for pair in ordered]
         need = sources.k - len(answers.results)
-        more = await any_of(need, attempts, self._rates.hedge_s)
+        more = await any_of(need, attempts, self._rates.hedge_s, self._rates.late_s)
         answers.results.update(more.results)
         answers.failures += more.failures
 
@@ -104,25 +112,35 @@ class Fetcher:
     ) -> bytes:
         """One verified shard from one holder, timed. Raises HolderFailedError."""
         begun_s = trio.current_time()
+        self._under_way[holder] += 1
         try:
             data = await self._transfer.get_shard(holder, root, length, traffic_class=traffic_class)
         except HolderFailedError:
             self._rates.failed(holder, trio.current_time())
             raise
+        finally:
+            self._under_way[holder] -= 1
         self._rates.worked(holder, length, trio.current_time() - begun_s)
         return data
 
-    def _order(self, number: int, holder: PeerId) -> tuple[bool, bool, tuple[bool, float], int]:
-        """Living before silent, ourselves first, then by rate; data shards before parity."""
-        rank = self._rates.rank(holder, trio.current_time())
+    def _order(self, sources: SegmentSources, number: int, holder: PeerId) -> _Order:
+        """Living before silent, ourselves first, then by rate. Of equal and quick ones data shards
+        before parity; slow ones, and copies, in an order that is each machine's own for each
+        shard: so many who read the same at once ask different holders."""
+        under_way = self._under_way[holder]
+        rank = is_bad, speed = self._rates.rank(holder, trio.current_time(), under_way)
         is_silent = not self._pool.is_alive(holder)
-        return is_silent, holder != self._pool.me, rank, number
+        own_turn = b""
+        if sources.k == 1 or is_bad or speed >= SLOW_FROM:
+            whom = f"{self._pool.me} {holder} ".encode()
+            own_turn = blake3(whom + sources.roots[number]).digest(length=8)
+        return is_silent, holder != self._pool.me, rank, own_turn, number
 
     def _attempt(
         self, sources: SegmentSources, number: int, holder: PeerId, traffic_class: TrafficClass
     ) -> Attempt[bytes]:
         ask = partial(self.get, holder, sources.roots[number], sources.shard_bytes, traffic_class)
-        return Attempt(number, ask)
+        return Attempt(number, ask, partial(self._transfer.came_bytes, holder))
 
     async def _locate(
         self, sources: SegmentSources, missing: Sequence[int], asked: set[PeerId]

@@ -1,5 +1,6 @@
 """How fast each holder was lately: whom to ask first, and when to stop waiting for one."""
 
+import math
 from collections import deque
 
 import msgspec
@@ -10,6 +11,12 @@ from storage.limits import SAMPLES_KEPT
 SMOOTHING = 0.3
 FAILED_S = 30.0
 """A holder that failed is asked last for this long."""
+SLOW_FROM = -5
+"""A rank, the logarithm of seconds per MiB: of 32 MiB/s, below which to put shards together from
+parity costs less than to wait for whom everybody asks."""
+_LEAST_S = 1e-6
+LATE_S = 30.0
+"""Before anything was measured: a shard of 2 MiB at half a megabit a second."""
 MIB = 1024 * 1024
 
 
@@ -19,7 +26,7 @@ class Rates(msgspec.Struct):
     hedge_s_default: float
     """Patience as long as too few answers came to tell."""
     hedge_s_max: float
-    """Never longer than that, however late answers are."""
+    """Never longer than that for one that is silent, however late answers are."""
     _s_per_mib: dict[PeerId, float] = msgspec.field(default_factory=dict)
     """Smoothed."""
     _failed_s: dict[PeerId, float] = msgspec.field(default_factory=dict)
@@ -39,19 +46,36 @@ class Rates(msgspec.Struct):
         """It refused, broke off or lied."""
         self._failed_s[peer] = now_s
 
-    def rank(self, peer: PeerId, now_s: float) -> tuple[bool, float]:
-        """Sort key: trustworthy before failed, fast before slow, unknown as the average."""
+    def rank(self, peer: PeerId, now_s: float, under_way: int = 0) -> tuple[bool, int]:
+        """Sort key: trustworthy before failed, fast before slow, unknown as the average; with so
+        many answers of it under way it is that many times slower.
+
+        Those of whom none is twice as fast as another may be alike: what was measured is as much
+        the doing of whoever asks besides us.
+        """
         failed_s = self._failed_s.get(peer)
         is_bad = failed_s is not None and now_s - failed_s < FAILED_S
-        return is_bad, self._s_per_mib.get(peer, self._average())
+        s_per_mib = self._s_per_mib.get(peer, self._average())
+        return is_bad, math.floor(math.log2(max(s_per_mib * (1 + under_way), _LEAST_S)))
 
     def hedge_s(self) -> float:
-        """When one more source is asked: later than 95 % of recent answers."""
-        if len(self._durations_s) < SAMPLES_KEPT // 8:
+        """When one more source is asked, if one is silent: later than 95 % of recent answers."""
+        late_s = self._later_than_most_s()
+        if late_s is None:
             return self.hedge_s_default
+        return min(max(late_s, 0.05), self.hedge_s_max)
+
+    def late_s(self) -> float:
+        """When one more is asked though all send: the same, however late answers are lately."""
+        late_s = self._later_than_most_s()
+        return max(LATE_S if late_s is None else late_s, self.hedge_s_max)
+
+    def _later_than_most_s(self) -> float | None:
+        """None as long as too few answers came to tell."""
+        if len(self._durations_s) < SAMPLES_KEPT // 8:
+            return None
         ordered = sorted(self._durations_s)
-        late_s = ordered[len(ordered) * 95 // 100]
-        return min(max(1.5 * late_s, 0.05), self.hedge_s_max)
+        return 1.5 * ordered[len(ordered) * 95 // 100]
 
     def _average(self) -> float:
         known = self._s_per_mib.values()

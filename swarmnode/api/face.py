@@ -190,7 +190,13 @@ class EnvironmentsFace(Protocol):
         """Machines that say that they have it laid out."""
         ...
 
-    async def find(self, key: bytes, source: str, person: str = "") -> EnvironmentRow | None: ...
+    def addresses(self) -> frozenset[Address]:
+        """Objects of those that somebody here has on their list."""
+        ...
+
+    async def find(self, key: bytes, source: str, person: str = "") -> EnvironmentRow | PeerId:
+        """It, or who of our lab has it built now; nobody."""
+        ...
 
     async def take_in(
         self,

@@ -60,6 +60,7 @@ def _lab_called(text: str, known: Sequence[PeerLine]) -> str:
     if len(called) == 1:
         return called.pop()
     if called:
-        which = " or ".join(sorted(called)[:SHOWN_MAX])
+        machines = {line.lab: line.name for line in known if line.lab in called}
+        which = " or ".join(f"{lab} (of {machines[lab]})" for lab in sorted(called)[:SHOWN_MAX])
         raise SpecError(f"secret_to: several labs are called {text[:60]!r}: say {which}")
     raise SpecError(f"secret_to: no lab {text[:60]!r} is known here: swarmnode peer ls shows them")

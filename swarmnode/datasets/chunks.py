@@ -187,6 +187,13 @@ class ChunkFiles:
         while self._bytes > max(0, bytes_max) and (chunk := self._oldest()) is not None:
             self._drop(chunk)
 
+    def drop(self, key: str) -> None:
+        """Let go of all chunks of one object."""
+        with self._lock:
+            chunks = [chunk for chunk in self._chunks if chunk[0] == key]
+        for chunk in chunks:
+            self._drop(chunk)
+
     def forget(self) -> None:
         """Let go of everything."""
         self.shrink(0)

@@ -133,6 +133,11 @@ class DatasetService:
         """What it means, all of it: a folder as a tree. Raises StorageError, TreeRefusedError."""
         return read(cast("Objects", self), cap)  # it asks for nothing but `get`
 
+    async def let_go(self, cap: ReadCap) -> None:
+        """What was streamed has a place of its own now: what is kept of it here takes room only."""
+        if self._chunks is not None:
+            await self._workers.run(partial(self._chunks.drop, key_of(cap)))
+
     async def mounts(self, job: "JobId", wants: Sequence[Want]) -> tuple["DataMount", ...]:
         """What the executor is to show, all of it fetched where it must be.
 

@@ -5,7 +5,10 @@ from p2p.wire.envelope import Signed
 
 
 class AskEnvironment(Message, frozen=True, tag=170):
-    """Call to machines of one's own lab: does one of you know an environment of that key?"""
+    """Call to machines of one's own lab: does one of you know an environment of that key?
+
+    A refusal `building` says: not yet, one of our people has it built now.
+    """
 
     key: bytes
 

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from p2p.errors import WireError
 from p2p.identity.proofs import Proofs, owner_of, token_for_presence
-from p2p.ids import LabId, NetworkId
+from p2p.ids import LabId, NetworkId, PeerId
 from p2p.wire.codec import Record
 from p2p.wire.envelope import Signed, Signer, open_signed, seal
 from storage.engine.port import Tables
@@ -70,8 +70,21 @@ class RecordOffice(msgspec.Struct, frozen=True):
             raise WireError(f"the record has no capability: {exc}") from exc
         if sealed.sender == self.signer.peer_id:
             return KnownRecord(record, sealed, self.lab)
-        owner = owner_of(self.proofs, sealed.sender, record.token)
-        return KnownRecord(record, sealed, owner[1] if owner else LabId(""))
+        return KnownRecord(record, sealed, self._lab_of(sealed.sender, record.token))
+
+    def stands(self, known: KnownRecord) -> bool:
+        """Whether who signed it is of that lab still: of those removed nobody's word counts."""
+        try:
+            return self.opened(known.sealed, known.record.key).lab == known.lab
+        except WireError:
+            return False
+
+    def _lab_of(self, peer: PeerId, token: bytes) -> LabId:
+        """By what came along, else by certificates that it has shown here since."""
+        owner = owner_of(self.proofs, peer, token)
+        if owner is None and self.proofs is not None and (who := self.proofs.whose(peer, b"")):
+            return who.lab
+        return owner[1] if owner else LabId("")
 
 
 def place_of(person: str, key: bytes) -> bytes:

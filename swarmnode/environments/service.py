@@ -1,6 +1,6 @@
 """Finds, takes in and forgets the environments that this machine's people use."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
@@ -13,6 +13,7 @@ from p2p.wire.envelope import Signed
 from storage.engine.port import WriteView
 from storage.errors import ObjectUnknownError
 from storage.facade import NameStore, ObjectHealth, Objects
+from storage.ids import Address
 from storage.manifests.capability import parse_cap
 from swarmnode.edges import Edges, Identity
 from swarmnode.environments.lab import LabRecords
@@ -26,6 +27,7 @@ from swarmnode.environments.records import (
 )
 from swarmnode.environments.shelf import RecordShelf
 from swarmnode.errors import EnvironmentDamagedError
+from swarmnode.market.explain import NOBODY
 from swarmnode.resources.advert import read_advert
 from swarmnode.tasks.checkpoint import StoredFile
 from swarmnode.tasks.environments.naming import RECORD, TREE
@@ -51,7 +53,9 @@ class EnvironmentService:
         )
         """Signs what is built here."""
         self._objects, self._gossip = objects, mesh.gossip
-        self._lab = LabRecords(mesh, who.lab, self._of_key)
+        self.is_built: Callable[[bytes], bool] = lambda _key: False
+        """Whether a task of this machine's people builds that one just now; set by the node."""
+        self._lab = LabRecords(mesh, who.lab, self._of_key, lambda key: self.is_built(key))
         self._shelf = RecordShelf(names, edges.signer)
 
     def all(self, person: str = "") -> Sequence[EnvironmentRow]:
@@ -65,16 +69,22 @@ class EnvironmentService:
         told = [(peer, read_advert(item.body)) for peer, item in adverts]
         return tuple(peer for peer, advert in told if advert and name in advert.environments)
 
-    async def find(self, key: bytes, source: str, person: str = "") -> EnvironmentRow | None:
+    def addresses(self) -> frozenset[Address]:
+        """Objects of those that any of this machine's people has on their list."""
+        caps = (row.known.record.built.cap for row in rows_in(self._edges.state))
+        return frozenset(parse_cap(cap).address for cap in caps)
+
+    async def find(self, key: bytes, source: str, person: str = "") -> EnvironmentRow | PeerId:
         """One of that key that may be used and can be read; it counts as used now.
 
-        Raises StoreFullError.
+        Else the machine of our lab that says it has it built now, or nobody. StoreFullError.
         """
         row = row_of(self._edges.state, person, key)
-        if row is None or not await self._is_there(row.known):
-            known = await self._told(key)
+        is_good = row is not None and self.office.stands(row.known)
+        if row is None or not is_good or not await self._is_there(row.known):
+            known, builder = await self._told(key)
             if known is None or not await self._is_there(known):
-                return None
+                return builder
             row = EnvironmentRow(known, source, 0, person=person)
         row = replace(row, used_ms=self._edges.wall_ms())
         await self._keep(row)
@@ -85,13 +95,16 @@ class EnvironmentService:
         rows = (row for row in rows_in(self._edges.state) if row.known.record.key == key)
         return next((row.known.sealed for row in rows), None)
 
-    async def _told(self, key: bytes) -> KnownRecord | None:
-        """What may be used of that key: as our lab's machines tell, else as the pool has it."""
-        ours = self._opened_all(await self._lab.read(key), key)
-        known = usable(ours, self._who.lab)
+    async def _told(self, key: bytes) -> tuple[KnownRecord | None, PeerId]:
+        """What may be used of that key: as our lab's machines tell, else as the pool has it.
+
+        And who of our lab has it built now.
+        """
+        told = await self._lab.read(key)
+        known = usable(self._opened_all(told.records, key), self._who.lab)
         if known is None:  # who says that it is of our lab may only say so
             known = usable(self._opened_all(await self._shelf.read(key), key), self._who.lab)
-        return known
+        return known, min(told.builders, default=NOBODY)
 
     def _opened_all(self, told: Sequence[Signed], key: bytes) -> list[KnownRecord]:
         found = []

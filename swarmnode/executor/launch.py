@@ -4,7 +4,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final
@@ -89,11 +89,13 @@ class Launcher(msgspec.Struct, frozen=True):
         return self.folder / "shared"
 
     def prepare_machine(self) -> None:
-        """Write what all jobs share: a tiny /etc. Idempotent."""
+        """What all jobs share: a tiny /etc, and the process that forks shims. Idempotent."""
         mode = 0o711 if self.config.sandbox == CONTAINER else 0o700
         for path in (self.folder, self.jobs, self.shared):
             path.mkdir(parents=True, exist_ok=True)
             path.chmod(mode)
+        with suppress(OSError):  # the first start will say why
+            self.shims.stock()
         for name, data in (
             ("passwd", b"swarm:x:65534:65534::/work:/bin/sh\n"),
             ("group", b"swarm:x:65534:\n"),
@@ -116,8 +118,6 @@ class Launcher(msgspec.Struct, frozen=True):
         self, spec: JobSpec, folder: JobFolder, uid: int, cpus: tuple[int, ...]
     ) -> CrashRecord:
         """The crash record; `start` makes it durable."""
-        with suppress(OSError):  # where there can be none the start says why
-            self.shims.stock()  # its interpreter comes up while all else is made
         place = blake2b(os.fsencode(self.folder), digest_size=4).hexdigest()
         cgroup = self.capability.parents.plan(f"swarm-{place}-{spec.job}")
         is_container = self.config.sandbox == CONTAINER
@@ -143,15 +143,17 @@ class Launcher(msgspec.Struct, frozen=True):
         if lock is None:
             folder.write_record(record)
             return None
-        try:
+        with ExitStack() as closing, ExitStack() as undoing:
+            closing.callback(os.close, lock)
             _make_places(record.spec, folder)
             disk = self._note_and_make_disk(record, folder, make_disk)
             cgroup, enforced = self._make_groups(record, folder, has_disk=disk is not None)
+            undoing.callback(cgroup.remove)
             order = [*self._order(record, folder, cgroup, enforced, secrets), ("lease", lease)]
             pairs.write_pairs(str(folder.path / "order"), order, durable=False)
-            return self._spawn(folder, lock, disk, secrets)
-        finally:
-            os.close(lock)
+            started = self._spawn(folder, lock, disk, secrets)
+            undoing.pop_all()  # it is the shim's now
+            return started
 
     def _note_and_make_disk(
         self, record: CrashRecord, folder: JobFolder, make_disk: Callable[[], WorkDisk | None]
@@ -389,12 +391,10 @@ def _make_places(spec: JobSpec, folder: JobFolder) -> None:
 
 def _shown(spec: JobSpec, folder: JobFolder, sources: Sources) -> tuple[tuple[str, str], ...]:
     """Where bubblewrap has each dataset, and where it is to be seen."""
-    return tuple(
-        (
-            sources(Path(one.source))
-            if one.source
-            else sources.answered(folder.data(number), is_folder=one.is_folder),
-            one.target,
-        )
-        for number, one in enumerate(spec.data)
-    )
+
+    def place(number: int, one: DataMount) -> str:
+        if one.source:
+            return sources(Path(one.source))
+        return sources.answered(folder.data(number), is_folder=one.is_folder)
+
+    return tuple((place(number, one), one.target) for number, one in enumerate(spec.data))

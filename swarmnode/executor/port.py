@@ -153,9 +153,12 @@ class BringsEnvironments(Protocol):
         """Whether a job that asks for it could start."""
         ...
 
-    async def bring(self, name: str, digest: bytes, chunks: AsyncIterable[bytes]) -> None:
+    async def bring(
+        self, name: str, digest: bytes, chunks: AsyncIterable[bytes], job: str = ""
+    ) -> None:
         """Have the tree of these bytes here under that name, unless it is.
 
+        It stays until that job is forgotten, however much room others want meanwhile.
         Raises EnvironmentDamagedError (other bytes than `digest` says), TreeRefusedError and
         ExecutorUnavailableError (no room).
         """

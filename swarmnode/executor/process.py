@@ -7,7 +7,7 @@ begins by reading them again.
 import os
 import random
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -171,8 +171,6 @@ class ProcessExecutor(work_files.WorkFiles, DatasetFace):
     def _stock(self, job: ExecutorJob) -> None:
         """Be quicker for the next one like it."""
         self._disks.stock(job.folder, job.record.spec.disk_bytes)
-        with suppress(OSError):  # the next start will say why
-            self._shims.stock()
 
     def enforceable(self) -> Mapping[Limit, str]:
         """Each limit -> "" when enforced here, else the reason and remedy in one line."""
@@ -347,6 +345,7 @@ class ProcessExecutor(work_files.WorkFiles, DatasetFace):
     async def forget(self, job: JobId) -> None:
         """Remove a job that ended or was only prepared. Raises JobRunningError, JobUnknownError."""
         self._leases.pop(job, None)
+        self.bringing.let_go(job)
         known = self._jobs.get(job)
         if known is None:
             self._work(job)
@@ -371,6 +370,7 @@ class ProcessExecutor(work_files.WorkFiles, DatasetFace):
                     await self.stop(job, 0)
                     await self.forget(job)
                 else:
+                    self.bringing.let_go(job)
                     await self._write(partial(self._remove, JobFolder(jobs / name)))
                 removed.append(job)
         return tuple(removed)

@@ -1,8 +1,9 @@
-"""Spawns shims. One waits with its interpreter and modules ready, so the next job starts sooner.
+"""Spawns shims: one process, its interpreter and modules ready, forks each of them.
 
-It is given its job by a socket: the folder's path and the descriptors, the job's lock among them.
-A node that ends or dies closes the socket, and what waits ends. posix_spawn, and not subprocess:
-no shim may end or wait with this process. Blocking; node-side.
+Given a job by its socket, the folder's path and the descriptors, the job's lock among them, it
+forks and says the shim's pid; an interpreter of its own would cost each start as much as all the
+rest. A node that ends or dies closes the socket, and that process ends; the shims live on.
+posix_spawn, and not subprocess: nobody here may end or wait with this process. Blocking; node-side.
 """
 
 import fcntl
@@ -17,6 +18,8 @@ from typing import Final
 
 from swarmnode.executor.kernel import disk_io
 from swarmnode.executor.sandbox import bubblewrap
+from swarmnode.executor.shim.door import PID_BYTES
+from swarmnode.limits import JOB_START_TIMEOUT_S
 
 _SHIM: Final = (
     "import sys; sys.path.insert(0, sys.argv[1]); from swarmnode.executor.shim import door; "
@@ -35,56 +38,69 @@ class Shims:
         self._folder = folder
         self._lock = threading.Lock()
         """Guards the two below, which several threads change."""
-        self._waiting: tuple[int, socket.socket] | None = None
-        """Pid and socket of the one that has no job yet; None: none is kept ready."""
+        self._stem: tuple[int, socket.socket] | None = None
+        """Pid and socket of the process that forks them; None: there is none just now."""
         self._is_open = True
         """False after `let_go`: none is made ready any more."""
 
     def start(self, folder: Path, fds: Sequence[int]) -> int:
         """Give a job to a shim, its descriptors in the order of shim.door; the shim's pid."""
         with self._lock:
-            waiting, self._waiting = self._waiting, None
-        if waiting is not None:
+            if self._stem is not None:
+                try:
+                    return _forked(self._stem, folder, fds)
+                except OSError:  # somebody has ended it, or froze it
+                    self._end()
+            self._stem = _spawned(self._folder)
             try:
-                return _begin(waiting, folder, fds)
-            except OSError:  # somebody ended it while it waited
-                _end(*waiting)
-        return _begin(_spawned(self._folder), folder, fds)
+                return _forked(self._stem, folder, fds)
+            except OSError:
+                self._end()
+                raise
 
     def stock(self) -> None:
-        """Have one that waits. Raises OSError."""
+        """Have the process that forks them. Raises OSError."""
         with self._lock:
-            if self._is_open and self._waiting is None:
-                self._waiting = _spawned(self._folder)
+            if self._is_open and self._stem is None:
+                self._stem = _spawned(self._folder)
 
     def let_go(self) -> None:
-        """None waits any more."""
+        """None is made ready any more."""
         with self._lock:
-            waiting, self._waiting, self._is_open = self._waiting, None, False
-        if waiting is not None:
-            _end(*waiting)
+            self._is_open = False
+            self._end()
+
+    def _end(self) -> None:
+        """It may be frozen, and would not notice that its socket is closed."""
+        if self._stem is None:
+            return
+        (pid, door), self._stem = self._stem, None
+        door.close()
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
 
 
-def _end(pid: int, door: socket.socket) -> None:
-    """Of one that has no job: it may be frozen, and would not notice that its socket is closed."""
-    door.close()
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
-
-
-def _begin(shim: tuple[int, socket.socket], folder: Path, fds: Sequence[int]) -> int:
-    pid, door = shim
-    with door:
-        socket.send_fds(door, [os.fsencode(folder)], fds)
-    return pid
+def _forked(stem: tuple[int, socket.socket], folder: Path, fds: Sequence[int]) -> int:
+    """Raises OSError, and then no shim has the job, nor will."""
+    _, door = stem
+    socket.send_fds(door, [os.fsencode(folder)], fds)
+    try:
+        said = door.recv(PID_BYTES)
+    except TimeoutError:
+        door.shutdown(socket.SHUT_RD)  # from here on no shim begins; one may have just now
+        said = door.recv(PID_BYTES)
+    if len(said) != PID_BYTES:
+        raise ConnectionResetError("the process that forks shims has ended")
+    return int.from_bytes(said)
 
 
 def _spawned(folder: Path) -> tuple[int, socket.socket]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.settimeout(JOB_START_TIMEOUT_S)
     with theirs:
         door = fcntl.fcntl(theirs, fcntl.F_DUPFD_CLOEXEC, _ABOVE)
     try:
-        return _run_shim(folder, door), ours
+        return _run_stem(folder, door), ours
     except OSError:
         ours.close()
         raise
@@ -92,7 +108,7 @@ def _spawned(folder: Path) -> tuple[int, socket.socket]:
         os.close(door)
 
 
-def _run_shim(folder: Path, door: int) -> int:
+def _run_stem(folder: Path, door: int) -> int:
     pid = os.posix_spawn(
         sys.executable,
         [sys.executable, "-I", "-S", "-c", _SHIM, bubblewrap.ROOT, str(folder / "jobs")],

@@ -55,8 +55,8 @@ def choose(root: Path, environ: Mapping[str, str], *, takes_all: bool = False) -
     _check_size(choice)
     if choice.passed_over and not choice.files:
         raise ProjectError(
-            f"nothing in {text_of(bytes(root))} goes along: git ignores all of it, or "
-            f"{IGNORE_FILE} does (--all-files sends it)"
+            f"nothing in {text_of(bytes(root))} goes along: git ignores all of it "
+            f"(--all-files sends it), or {IGNORE_FILE} does"
         )
     return choice
 

@@ -60,6 +60,10 @@ class EmulatedLab:
         """Put a line before all ways from a host: what it sends to anybody shares it."""
         self._ask("uplink", host=host, shape=shape.as_json())
 
+    def shape_downlink(self, host: str, shape: LinkShape) -> None:
+        """Put a line behind all ways to a host: what anybody sends to it shares it."""
+        self._ask("downlink", host=host, shape=shape.as_json())
+
     def partition(self, *groups: Iterable[str]) -> None:
         """Cut the groups apart; hosts in none keep every link."""
         listed = [list(group) for group in groups]

@@ -6,6 +6,7 @@ answered by one line. It ends with its stdin, and so with whoever started it.
 
 import gc
 import json
+import math
 import os
 import random
 import select
@@ -37,6 +38,9 @@ class Router:
             if source != target
         }
         self._uplinks: dict[str, Pipe] = {}
+        self._downlinks: dict[str, Pipe] = {}
+        self._busy: dict[tuple[str, str], Pipe] = {}
+        """Of the pairs' pipes, those with something in them: of many hosts most have nothing."""
         self._seed = seed
         self._cut: dict[tuple[str, str], None] = {}
         self._nat_of: dict[str, Nat] = {}
@@ -51,7 +55,14 @@ class Router:
         else:
             target, packet = routed
             uplink = self._uplinks.get(source)
-            (uplink or self._pipes[source, target]).offer(packet, now_s)
+            if uplink is not None:
+                uplink.offer(packet, now_s)
+            else:
+                self._send(source, target, packet, now_s)
+
+    def _send(self, source: str, target: str, packet: bytes, now_s: float) -> None:
+        pipe = self._busy[source, target] = self._pipes[source, target]
+        pipe.offer(packet, now_s)
 
     def _routed(self, source: str, packet: bytes) -> tuple[str, bytes] | None:
         """The host that a packet goes to, and the packet as it arrives there."""
@@ -79,14 +90,27 @@ class Router:
         next_s = now_s + _IDLE_S
         for source, uplink in self._uplinks.items():
             for packet in uplink.advance(now_s):
-                self._pipes[source, self._names[packet[16:20]]].offer(packet, now_s)
+                self._send(source, self._names[packet[16:20]], packet, now_s)
             next_s = min(next_s, uplink.next_s())
-        for (source, target), pipe in self._pipes.items():
+        for (source, target), pipe in list(self._busy.items()):
             for packet in pipe.advance(now_s):
                 if (source, target) not in self._cut:
-                    _write(self._wires[target], packet)
-            next_s = min(next_s, pipe.next_s())
+                    self._arrive(target, packet, now_s)
+            if (soon_s := pipe.next_s()) == math.inf:
+                del self._busy[source, target]
+            next_s = min(next_s, soon_s)
+        for target, downlink in self._downlinks.items():
+            for packet in downlink.advance(now_s):
+                _write(self._wires[target], packet)
+            next_s = min(next_s, downlink.next_s())
         return next_s
+
+    def _arrive(self, target: str, packet: bytes, now_s: float) -> None:
+        downlink = self._downlinks.get(target)
+        if downlink is not None:
+            downlink.offer(packet, now_s)
+        else:
+            _write(self._wires[target], packet)
 
     def order(self, order: dict[str, Any]) -> dict[str, Any]:
         """Carry out one order; returns its answer."""
@@ -95,9 +119,10 @@ class Router:
                 shape = LinkShape.from_json(order["shape"])
                 for pair in order["pairs"]:
                     self._pipes[tuple(pair)].reshape(shape)
-            case "uplink":
+            case "uplink" | "downlink":
                 host, shape = order["host"], LinkShape.from_json(order["shape"])
-                self._uplinks[host] = Pipe(shape, _rng(f"{self._seed}/{host}"))
+                links = self._uplinks if order["op"] == "uplink" else self._downlinks
+                links[host] = Pipe(shape, _rng(f"{self._seed}/{order['op']}/{host}"))
             case "nat":
                 nat = Nat(NatKind(order["kind"]), socket.inet_aton(order["public"]))
                 self._nat_at[nat.public] = nat

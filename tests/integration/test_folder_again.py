@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -122,3 +123,16 @@ def node_again(swarm: LocalSwarm, node: LocalNode) -> None:
     node.process.wait()
     swarm.start(node)
     swarm.wait_ready(30)
+
+
+def test_two_runs_that_send_one_folder_at_once_both_have_it(
+    swarm: LocalSwarm, project: Path
+) -> None:
+    (project / "src" / "100").write_bytes(b"never sent before")
+    (project / ".swarmignore").write_text(".*\n")
+    with ThreadPoolExecutor() as pool:
+        words = ("run", "-n", "--", "sh", "-c", HASH)
+        runs = [pool.submit(cli, swarm.nodes[0], project, *words) for _ in range(3)]
+        assert [run.result() for run in runs] == [hashed(project)] * 3
+    (project / "src" / "100").write_bytes(b"new, with hidden names left out")
+    assert cli(swarm.nodes[0], project, *words) == hashed(project)

@@ -25,6 +25,8 @@ class OutgoingCalls:
         self._effects = effects
         self._open: dict[int, OutgoingCall] = {}
         """By id, until their callers leave."""
+        self.came_bytes = 0
+        """Of the bodies of replies, since the channel began."""
 
     def __len__(self) -> int:
         return len(self._open)
@@ -75,6 +77,7 @@ class OutgoingCalls:
         """The next bytes of a reply's body. Raises WireError."""
         call = self._open.get(call_id)
         body = None if call is None else call.body
+        self.came_bytes += len(data)
         self._bodies.take(BodyKind.REPLY, body, data)
         if call is not None and body is not None and body.is_whole:
             self._done(call)

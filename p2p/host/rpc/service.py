@@ -203,6 +203,13 @@ class Rpc:
             raise CallTimeoutError(peer, call.request, timeout_s)
         return cast("R", call.reply), call.body.take()
 
+    def came_bytes(self, peer: PeerId) -> int:
+        """Of the bodies of its replies to us. It grows while some come, and begins anew with each
+        connection."""
+        pairs = ((peer, traffic_class) for traffic_class in TrafficClass)
+        known = (self._conversations[pair] for pair in pairs if pair in self._conversations)
+        return sum(conversation.channel.outgoing.came_bytes for conversation in known)
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Answer and send until cancelled; start it before the host."""
         async with trio.open_nursery() as nursery:

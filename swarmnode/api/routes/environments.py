@@ -47,8 +47,10 @@ class EnvironmentRoutes:
         """One of a key that may be used and can be read now."""
         wanted = await body_as(EnvironmentWanted, request)
         person = asker_of(request).person
-        row = await self._environments.find(_key_in(wanted.key), wanted.source, person)
-        return reply(EnvironmentFound(None if row is None else self._line(row)))
+        found = await self._environments.find(_key_in(wanted.key), wanted.source, person)
+        if isinstance(found, EnvironmentRow):
+            return reply(EnvironmentFound(self._line(found)))
+        return reply(EnvironmentFound(None, found))
 
     async def take(self, request: Request) -> Response:
         """What a task of the asker's has built is used from now on, and told to others."""

@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from p2p.ids import PeerId
 from storage.errors import ManifestError, ObjectUnknownError
+from storage.ids import Address
 from swarmnode.api.access.asker import Principal, asker_of, lab_reason, shown
 from swarmnode.api.face import NodeFace
 from swarmnode.api.machines_meant import refuse_other_than_ids, with_lab_ids
@@ -203,11 +204,16 @@ class TaskRoutes:
         view = _ended(await self._anywhere(request))
         if view.record.submitter:
             return reply(await self._forget_elsewhere(view))
-        gone = [await self._node.objects.forget(address) for address in left_by(view.record)]
+        gone = [await self._node.objects.forget(address) for address in self._left_by(view)]
         await self._buyer.forget(view.task)
         freed = sum(one is not None for one in gone) + await self._node.estate.forget_log(view.task)
         note = "" if view.record.person else await self._remove_elsewhere(view.task)
         return reply(ForgetReply(view.task, freed, note))
+
+    def _left_by(self, view: TaskView) -> list[Address]:
+        """What goes with it: not the environment that it built, as long as that is listed."""
+        listed = self._node.environments.addresses()
+        return [address for address in left_by(view.record) if address not in listed]
 
     async def _remove_elsewhere(self, task: TaskId) -> str:
         """At other machines of our owner; which have it still, in words."""
@@ -223,7 +229,7 @@ class TaskRoutes:
                 f"{view.task} is kept at {where}, which did not remove it: remove it there"
             )
         freed = 0
-        for address in left_by(view.record):
+        for address in self._left_by(view):
             with suppress(ObjectUnknownError, ManifestError):  # it is gone, or nobody has it now
                 freed += await self._node.objects.remove(address) is not None
         note = _still_at([self._called(peer) for peer in removed.left])

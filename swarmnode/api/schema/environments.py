@@ -34,6 +34,8 @@ class EnvironmentFound(msgspec.Struct, frozen=True):
     """Whether there is one of a key that may be used."""
 
     environment: EnvironmentLine | None
+    building: str = ""
+    """Else the machine of one's own lab, of several the first, that has it built just now."""
 
 
 class EnvironmentWanted(msgspec.Struct, frozen=True):

@@ -2,6 +2,8 @@
 
 import os
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -13,6 +15,7 @@ from swarmnode.cli import exits
 from swarmnode.cli.client import Client, Document, Source
 from swarmnode.cli.files import folders
 from swarmnode.cli.machines import Machines
+from swarmnode.cli.output import printable
 from swarmnode.cli.project.own import own_or_refuse
 from swarmnode.cli.talk import human_bytes
 from swarmnode.cli.task import follow as task_follow
@@ -24,16 +27,19 @@ if TYPE_CHECKING:
     from swarmnode.project.root import Project
 
 _FIND: Final = "/api/v1/environments/find"
-_BUILD_ROOM: Final = (("nvidia-", "24G"), ("torch", "10G"), ("tensorflow", "10G"), ("jax", "10G"))
-"""What a build writes, by what is among its packages: the packed files and the folder of each."""
+_WRITTEN: Final = 6
+"""Times the size of its packed packages, at most, a build is expected to write: each is unpacked,
+to twice or three times its size, and copied. A GiB more is for the interpreter and small ones."""
+_BUILD_ROOM: Final = (("nvidia-", "18G"), ("torch", "10G"), ("tensorflow", "10G"), ("jax", "10G"))
+"""The same where their sizes are not known, by what is among them."""
 _BUILD_ROOM_ELSE: Final = "4G"
 _UNPACKED: Final = 5
 """Times the size of an image, at most, it is expected to have unpacked: layers are often packed."""
-_KEY_SHOWN: Final = 12
-"""So much of a key tells a build from all others, among those of one node."""
 _INDEXES: Final = "pypi"
 """Of the network, what a build reaches."""
 _BUILD_TIMEOUT: Final = "2h"
+_AWAITED_S, _AGAIN_S = 1800.0, 1.0
+"""How long another machine's word is believed that it has it built, and how often it is asked."""
 _RETRIES: Final = 2
 """A machine that cannot reach an index is not the last one."""
 LACKS: Final = "the environment has no {}: name what brings it in the file that it is made from"
@@ -105,9 +111,13 @@ def key_of(lock: "Lock") -> str:
 
 def found(client: Client, lock: "Lock") -> Document | None:
     """What the pool has of it."""
-    asked = {"key": key_of(lock), "source": lock.name}
-    line: Document | None = client.call("POST", _FIND, asked)["environment"]
+    line: Document | None = _asked(client, lock)["environment"]
     return line
+
+
+def _asked(client: Client, lock: "Lock") -> Document:
+    told: Document = client.call("POST", _FIND, {"key": key_of(lock), "source": lock.name})
+    return told
 
 
 def where_known(client: Client, lock: "Lock | None") -> "Lock | None":
@@ -147,8 +157,11 @@ def have(client: Client, lock: "Lock") -> Document:
 def build(client: Client, lock: "Lock") -> Document:
     """Have a machine of the pool build it, and stay with it. Raises CliError when it cannot be.
 
-    Where another command has our node see to it just now, that is stayed with instead.
+    Where another command has our node see to it just now, that is stayed with instead; where
+    another machine of our lab has it built, that is waited for.
     """
+    if (awaited := _awaited(client, lock)) is not None:
+        return awaited
     task, is_ours = _submitted(client, _spec_of(client, lock))
     stayed = stay_with(client, task, "table", cancel_on_interrupt=is_ours)
     if not is_ours and stayed.detail is not None and stayed.detail["state"] == "cancelled":
@@ -160,6 +173,21 @@ def build(client: Client, lock: "Lock") -> Document:
     made = {"key": key_of(lock), "task": task, "source": lock.name, "private": lock.is_private}
     line: Document = client.call("POST", "/api/v1/environments/take", made)
     return line
+
+
+def _awaited(client: Client, lock: "Lock") -> Document | None:
+    """It, once another machine of our lab has it; None as soon as none has it built any more."""
+    until_s, said, idle = time.monotonic() + _AWAITED_S, "", threading.Event()
+    while True:
+        told = _asked(client, lock)
+        line: Document | None = told["environment"]
+        builder = told.get("building", "")
+        if line is not None or not builder or time.monotonic() > until_s:
+            return line
+        if builder != said:
+            said, name = builder, Machines.seen_by(client).label(builder)
+            task_follow.say(printable(f"{name} has it built just now: waiting for that"))
+        idle.wait(_AGAIN_S)
 
 
 def _submitted(client: Client, spec: Document) -> tuple[str, bool]:
@@ -176,12 +204,12 @@ def _submitted(client: Client, spec: Document) -> tuple[str, bool]:
 
 
 def _spec_of(client: Client, lock: "Lock") -> Document:
-    from swarmnode.tasks.environments.naming import BUILD, LOCK, TREE
+    from swarmnode.tasks.environments.naming import BUILD, LOCK, TREE, build_name
 
     command, image = _recipe_of(lock)
     inputs = {LOCK: task_inputs.put(client, "lock", _text_of(lock), is_kept=False)}
     return {
-        "name": f"environment of {lock.name} {key_of(lock)[:_KEY_SHOWN]}",
+        "name": build_name(lock.name, key_of(lock)),
         "run": command,
         "env": f"{BUILD}{lock.python}",
         "inputs": {**inputs, **task_inputs.upload(image, client)},
@@ -216,6 +244,8 @@ def _recipe_of(lock: "Lock") -> tuple[list[str], list[task_inputs.Input]]:
 def _room_for(lock: "Lock") -> str:
     if lock.image is not None:
         return f"{1 + (_UNPACKED * lock.image.size_bytes >> 30)}G"
+    if lock.wheel_bytes:
+        return f"{2 + (_WRITTEN * lock.wheel_bytes >> 30)}G"
     names = [line.split("=")[0].lower() for line in lock.text.splitlines()]
     for beginning, room in _BUILD_ROOM:
         if any(name.startswith(beginning) for name in names):

@@ -23,6 +23,8 @@ class EnvironmentArrivals:
         self._environments, self._workers, self._used = environments, workers, used
         self._coming: dict[str, trio.Lock] = {}
         """By name, of those that are being brought."""
+        self._waiting: dict[str, str] = {}
+        """By job, until it is forgotten: what was brought for it may be wanted hours later."""
         self._changing = trio.Lock()
         """The store is changed by one at a time."""
         self._news = trio.Event()
@@ -41,11 +43,15 @@ class EnvironmentArrivals:
         """Whether a task that asks for it could start."""
         return name in self._environments.names()
 
-    async def bring(self, name: str, digest: bytes, chunks: AsyncIterable[bytes]) -> None:
-        """Lay it out here, unless it is; `digest` is of all its bytes.
+    async def bring(
+        self, name: str, digest: bytes, chunks: AsyncIterable[bytes], job: str = ""
+    ) -> None:
+        """Lay it out here, unless it is; `digest` is of all its bytes. It stays for that job.
 
         Raises EnvironmentDamagedError, TreeRefusedError, ExecutorUnavailableError (no room).
         """
+        if job:
+            self._waiting[job] = name
         lock = self._coming.setdefault(name, trio.Lock())
         try:
             async with lock:
@@ -53,6 +59,10 @@ class EnvironmentArrivals:
         finally:
             if not lock.locked():  # the last who wanted it: any number of names may be heard
                 self._coming.pop(name, None)
+
+    def let_go(self, job: str) -> None:
+        """That job needs none any more."""
+        self._waiting.pop(job, None)
 
     async def _bring(self, name: str, digest: bytes, chunks: AsyncIterable[bytes]) -> None:
         name_here = name.removeprefix(BUILT)
@@ -86,7 +96,8 @@ class EnvironmentArrivals:
                     f"environment {name} is not what its builder signed: build it again"
                 )
             async with self._changing:
-                used = {one.removeprefix(BUILT) for one in self._used()}
+                wanted = (*self._used(), *self._waiting.values())
+                used = {one.removeprefix(BUILT) for one in wanted}
                 await run(partial(store.finish, name, used))
             is_whole = True
             self._news.set()

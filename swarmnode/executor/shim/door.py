@@ -1,8 +1,8 @@
-"""Where a shim waits for its job, everything it will need imported. Shim-side.
+"""Where the process waits that forks the shims of a node, everything they need imported. Shim-side.
 
-The job comes as one message: the path of its folder, with the descriptors of its log, of the pipe
-that says it runs, of its lock, of its secrets (else /dev/null), and of its disk if it has one. No
-message: no node any more.
+A job comes as one message: the path of its folder, with the descriptors of its log, of the pipe
+that says it runs, of its lock, of its secrets (else /dev/null), and of its disk if it has one. The
+shim is forked, and says its pid. No message: no node any more.
 """
 
 import os
@@ -11,6 +11,14 @@ from swarmnode.executor.shim import main as shim
 from swarmnode.executor.shim.order import FD_DISK
 from swarmnode.executor.shim.secret_files import FD_SECRETS
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+    import signal
+else:
+    import _signal as signal  # without the enums of `signal`, which cost five milliseconds
+
+PID_BYTES = 4
 _PATH_BYTES_MAX = 4096
 READY_FD, LOCK_FD = 30, 31  # FD_SECRETS is 28, FD_DISK 29
 
@@ -20,11 +28,28 @@ def wait() -> None:
     os.closerange(3, shim.FDS_MAX)  # nothing of the node's lives on here, no socket of its API
     if os.geteuid() == 0:
         import swarmnode.executor.kernel.syscalls  # noqa: F401 - for its child, which lays out a job
-    folder, held = _receive()
-    if not folder:
-        os._exit(0)
-    ((_, _, data),) = held
-    fds = [int.from_bytes(data[at : at + 4], "little") for at in range(0, len(data), 4)]
+    import _socket  # `socket` would cost five milliseconds
+
+    door = _socket.socket(fileno=0)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # shims are nobody's business once they are there
+    while True:
+        folder, fds = _receive(door)
+        if not folder:
+            return
+        pid = os.fork()
+        if pid == 0:
+            # By the shim itself, and before all else: where the node has given up there is nobody
+            # to hear it, and the job, which another one has then, does not start.
+            door.send(os.getpid().to_bytes(PID_BYTES, "big"))
+            _be_a_shim(folder, fds)
+            return
+        for fd in fds:
+            os.close(fd)  # the lock among them: a shim that has ended must not seem to live
+
+
+def _be_a_shim(folder: bytes, fds: "list[int]") -> None:
+    os.setsid()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
     for number, fd in zip((1, READY_FD, LOCK_FD, FD_SECRETS, FD_DISK), fds, strict=False):
         os.dup2(fd, number)
@@ -32,11 +57,13 @@ def wait() -> None:
     shim.main(os.fsdecode(folder), READY_FD, LOCK_FD)
 
 
-def _receive() -> "tuple[bytes, list[tuple[int, int, bytes]]]":
-    """The job's folder, and its descriptors as they come; b"" when no message comes any more."""
-    import _socket  # `socket` would cost five milliseconds
+def _receive(door: "_socket.socket") -> "tuple[bytes, list[int]]":
+    """The job's folder and its descriptors; b"" when no message comes any more."""
+    import _socket
 
-    door = _socket.socket(fileno=0)
     folder, held, _, _ = door.recvmsg(_PATH_BYTES_MAX, _socket.CMSG_SPACE(5 * 4))
-    door.close()
-    return folder, held
+    return folder, [
+        int.from_bytes(data[at : at + 4], "little")
+        for _, _, data in held
+        for at in range(0, len(data), 4)
+    ]

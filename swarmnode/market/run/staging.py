@@ -49,6 +49,8 @@ class JobData(Protocol):
 
     def stream(self, cap: ReadCap) -> AsyncIterator[bytes]: ...
 
+    async def let_go(self, cap: ReadCap) -> None: ...
+
     async def mounts(
         self, job: JobId, wants: Sequence[tuple[str, str]]
     ) -> tuple[DataMount, ...]: ...
@@ -75,7 +77,7 @@ async def stage(
     try:
         await executor.prepare(job)
         if (built := record.spec.built) is not None:
-            bring = partial(_bring, executor, data, net, built)
+            bring = partial(_bring, executor, data, net, built, job)
             await _fetch("environment", "the environment", bring)
         for name, text in (*record.spec.inputs, *_inside(executor, record)):
             put = partial(_put_input, executor, data, net, job, name, parse_cap(text))
@@ -93,9 +95,12 @@ async def stage(
         raise over("unfit", "machine", str(exc)) from exc
 
 
-async def _bring(executor: Executor, data: JobData, net: JobNet, built: BuiltEnvironment) -> None:
-    chunks = net.down(data.stream(parse_cap(built.cap)))
-    await executor.bringing.bring(built.name, built.digest, chunks)
+async def _bring(
+    executor: Executor, data: JobData, net: JobNet, built: BuiltEnvironment, job: JobId
+) -> None:
+    cap = parse_cap(built.cap)
+    await executor.bringing.bring(built.name, built.digest, net.down(data.stream(cap)), job)
+    await data.let_go(cap)  # what had come before a failure was of use until now
 
 
 def _inside(executor: Executor, record: JobRecord) -> Sequence[tuple[str, str]]:

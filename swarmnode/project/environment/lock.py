@@ -17,14 +17,19 @@ from swarmnode.project.environment.faults import words_for
 from swarmnode.project.environment.find import Kind, NeedsFile, table_in
 from swarmnode.project.environment.image import SavedImage
 from swarmnode.project.environment.indexes import Indexes, is_private
+from swarmnode.project.environment.weights import wheel_bytes
 
 _PLATFORMS: Final = {"x86_64": "x86_64-unknown-linux-gnu", "aarch64": "aarch64-unknown-linux-gnu"}
 _HASH: Final = re.compile(r"--hash=sha(256|384|512):[0-9a-f]{64,}")
 _LOCAL: Final = re.compile(r"^(-e\s|\./|/|[\w.-]+\s*@\s*file:)")
+_LOCAL_FILE: Final = re.compile(
+    r"^(?:[\w.\[\],-]+\s*@\s*)?((?:file:|\.{0,2}/)\S+\.(?:whl|zip|tar\.\w+|tgz))(?=\s|$)"
+)
 _INCLUDE: Final = re.compile(r"^\s*(?:-r|--requirement|-c|--constraint)[\s=]+(\S+)", re.MULTILINE)
 _FROM: Final = re.compile(r"^\s*# from (\S+)", re.MULTILINE)
 _DIRECT: Final = re.compile(r"^[\w.\[\],-]+\s*@\s*(\S+)", re.MULTILINE)
 _KEPT_BEGINS: Final = "# from"
+_BYTES: Final = re.compile(r" bytes=(\d{1,15})$")
 _PRIVATE, _ONLINE = "private", "online"
 _PYPI: Final = "https://pypi.org/simple"
 _INCLUDES_MAX: Final = 64
@@ -50,6 +55,8 @@ class Lock(msgspec.Struct, frozen=True):
     """Some of them are had over the network only."""
     image: SavedImage | None = None
     """It is this, and no packages."""
+    wheel_bytes: int = 0
+    """Of its packages, packed, as the project's lock has it; 0: not known."""
 
     @property
     def packages(self) -> int:
@@ -97,6 +104,7 @@ def lock_of(
         source.file.name,
         is_private=_PRIVATE in origins,
         is_online=_ONLINE in origins,
+        wheel_bytes=int(told[1]) if (told := _BYTES.search(origins)) else 0,
     )
 
 
@@ -110,10 +118,14 @@ def _kept(file: Path) -> str:
 
 
 def _origins(source: NeedsFile, said: str, indexes: Indexes) -> str:
-    """First line of a lock that is kept: where its packages come from. In doubt from anywhere."""
+    """First line of a lock that is kept: where its packages come from, in doubt from anywhere, and
+    how many bytes they have."""
+    size = 0
     places = indexes.places() or [_PYPI]
     if source.kind in (Kind.UV_LOCK, Kind.PYLOCK):
-        places = list(_places_in(table_in(source.file))) or places
+        table = table_in(source.file)
+        places = list(_places_in(table)) or places
+        size = wheel_bytes(table, source.file.parent)
     else:
         told = _FROM.findall(said)
         if len(told) == len(re.findall(r"^[A-Za-z0-9]", said, re.MULTILINE)):
@@ -121,6 +133,7 @@ def _origins(source: NeedsFile, said: str, indexes: Indexes) -> str:
     places = [*places, *_DIRECT.findall(said)]
     words = [_PRIVATE] if any(map(is_private, places)) else []
     words += [_ONLINE] if any("://" in one and "file:" not in one for one in places) else []
+    words += [f"bytes={size}"] if size else []
     return f"{_KEPT_BEGINS} {' '.join(words)}\n"
 
 
@@ -250,6 +263,12 @@ def _cleaned(text: str) -> str:
     """Without what is only true on this machine: indexes, and folders that go along anyway."""
     whole = re.sub(r"\s*\\\s*\n\s*", " ", text)
     kept = [line.strip() for line in whole.splitlines()]
+    if files := [found[1] for line in kept if (found := _LOCAL_FILE.match(line))]:
+        raise ProjectError(
+            f"{files[0]} is a file of this machine, and no index or folder of packages has it: put "
+            "its folder into find-links (pip.conf) of the machines that build, and name the "
+            "package with its version instead"
+        )
     kept = [
         line
         for line in kept

@@ -29,6 +29,8 @@ IMAGE_FILE: Final = "env/.image"
 IMAGE_COMMAND: Final = (PYTHON, "-I", "-B", f"{RECIPE}/image.py")
 _RECIPES: Final = frozenset(((*COMMAND, UV), (*COMMAND, ALLOW_BUILD, UV), IMAGE_COMMAND))
 _ID_BYTES: Final = 12
+_KEY_SHOWN: Final = 12
+"""So much of a key tells a build from all others, among those of one node."""
 KEY_BYTES: Final = 32
 
 
@@ -41,6 +43,16 @@ def is_recipe(run: Sequence[str], env: str) -> bool:
     """Whether that command in that environment is a build of ours, whose result may be signed."""
     is_image = env == f"{BUILD}{IMAGE}"
     return tuple(run) in _RECIPES and is_image == (tuple(run) == IMAGE_COMMAND)
+
+
+def build_name(source: str, key: str) -> str:
+    """Of the task that builds it, from which those who want it, too, know it; `key` in hex."""
+    return f"environment of {source} {key[:_KEY_SHOWN]}"
+
+
+def is_build_of(name: str, key: bytes) -> bool:
+    """Whether a task of that name is to build the environment of that key."""
+    return name.startswith("environment of ") and name.endswith(f" {key.hex()[:_KEY_SHOWN]}")
 
 
 def image_lock(digest: str) -> str:

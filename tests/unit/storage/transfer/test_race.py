@@ -1,5 +1,6 @@
 from collections.abc import Awaitable, Callable
 
+import msgspec
 import trio
 
 from p2p.ids import PeerId
@@ -31,6 +32,11 @@ def fails(number: int, after_s: float) -> Attempt[int]:
 
 def never() -> Callable[[], float]:
     return lambda: 1000.0
+
+
+def at_work() -> int:
+    """What a source has sent that never pauses."""
+    return int(trio.current_time() * 1000)
 
 
 async def timed(work: Awaitable[object]) -> float:
@@ -67,6 +73,24 @@ async def test_a_slow_source_is_raced_by_another_one() -> None:
 
 
 @simulated
+async def test_while_all_sources_send_it_is_our_line_that_is_slow_and_no_other_is_asked() -> None:
+    log: list[int] = []
+    sends = [msgspec.structs.replace(comes(n, 20, log), came_bytes=at_work) for n in range(3)]
+    assert (await any_of(2, sends, lambda: 0.5, lambda: 30.0)).results == {0: 0, 1: 10}
+    assert sorted(log) == [0, 1]
+    await any_of(2, sends, lambda: 0.5, lambda: 5.0)
+    assert sorted(log) == [0, 0, 1, 1, 2], "so late that another may be faster all the same"
+
+
+@simulated
+async def test_one_source_that_falls_silent_is_replaced_while_others_send() -> None:
+    sends = [msgspec.structs.replace(comes(n, 20), came_bytes=at_work) for n in (0, 2)]
+    answers = await any_of(2, [sends[0], comes(1, 500), sends[1]], lambda: 0.5, lambda: 900.0)
+    assert answers.results == {0: 0, 2: 20}
+    assert trio.current_time() < 22
+
+
+@simulated
 async def test_when_all_is_used_up_what_came_is_returned() -> None:
     answers = await any_of(3, [comes(0, 1), fails(1, 1), fails(2, 2)], lambda: 0.1)
     assert answers.results == {0: 0}
@@ -89,6 +113,7 @@ async def test_late_is_later_than_nearly_all_answers_of_late() -> None:
     for _ in range(60):
         rates.worked(PEER, 1 << 20, 100.0)
     assert rates.hedge_s() == 3.0
+    assert rates.late_s() == 150.0
 
 
 @simulated
@@ -102,3 +127,12 @@ async def test_fast_holders_come_first_and_failed_ones_last_for_a_while() -> Non
     peers = [bad, slow, new, fast]
     assert sorted(peers, key=lambda p: rates.rank(p, 101.0)) == [fast, new, slow, bad]
     assert sorted(peers, key=lambda p: rates.rank(p, 200.0))[0] == bad
+
+
+@simulated
+async def test_holders_of_nearly_one_speed_are_alike() -> None:
+    rates = Rates(0.5, 3.0)
+    for name, s_per_mib in (("a", 0.30), ("b", 0.45), ("c", 0.90)):
+        rates.worked(PeerId(name), 1 << 20, s_per_mib)
+    ranks = [rates.rank(PeerId(name), 0.0) for name in "abc"]
+    assert ranks[0] == ranks[1] < ranks[2]

@@ -355,3 +355,29 @@ async def test_a_disk_without_any_room_refuses_and_harms_nobody() -> None:
                 await ask.renew(P1, [terms().lease], FAR_MS)
             assert await ask.get_shard(P1, root, len(data)) == data
             assert await ask.drop_lease(P1, terms().lease) > 0, "room is set aside for that"
+
+
+def asked_by(lab: StorageLab, name: str, sources: SegmentSources) -> list[int]:
+    """Shards in the order in which that machine asks for them."""
+    fetcher = lab[name].parts.fetcher
+    places = [(n, holder) for n, holder in enumerate(sources.holders) if holder is not None]
+    return [n for n, _ in sorted(places, key=lambda place: fetcher._order(sources, *place))]
+
+
+@simulated
+async def test_readers_of_the_same_ask_slow_holders_each_in_an_order_of_its_own() -> None:
+    holders = tuple(PeerId(f"p{number}") for number in range(8))
+    roots = tuple(ShardRoot(bytes([number]) * 32) for number in range(8))
+    sources = SegmentSources(4, 2 << 20, roots, holders)
+    async with storage_lab(10) as lab:
+        assert asked_by(lab, "p8", sources) == list(range(8)), "data shards, while all are quick"
+        for reader in ("p8", "p9"):
+            for holder in holders:
+                lab[reader].parts.fetcher._rates.worked(holder, 2 << 20, 4.0)
+        first, second = (asked_by(lab, reader, sources) for reader in ("p8", "p9"))
+        assert sorted(first) == sorted(second) == list(range(8))
+        assert first != second
+        assert first == asked_by(lab, "p8", sources)
+        lab["p8"].parts.fetcher._under_way[holders[first[0]]] = 1
+        assert asked_by(lab, "p8", sources) == [*first[1:], first[0]], "that one has to do for us"
+        assert asked_by(lab, "p3", sources)[0] == 3, "what is here is not fetched"

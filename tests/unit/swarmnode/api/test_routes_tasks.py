@@ -1,5 +1,6 @@
 """Tasks through the local API, against a market that does what the test says."""
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -9,6 +10,7 @@ from starlette.applications import Starlette
 
 from p2p.identity.keys import peer_id_of
 from p2p.ids import PeerId
+from storage.manifests.capability import text_of_cap
 from swarmnode.api.access.asker import KEY, Principal
 from swarmnode.api.app import build_app
 from swarmnode.api.events import EventHub
@@ -331,6 +333,20 @@ async def test_what_holds_the_log_of_a_removed_task_is_freed_and_counted() -> No
     node.market.buyer.finish(TaskId("t1"))
     node.estate.logs[TaskId("t1")] = 2
     assert (await call(app, "POST", "/api/v1/tasks/t1/forget")).json()["objects"] == 2
+
+
+@simulated
+async def test_the_environment_that_a_removed_task_has_built_stays_while_it_is_listed() -> None:
+    async def once() -> AsyncIterator[bytes]:
+        yield b"a tree"
+
+    node, app = await with_hello()
+    put = await node.objects.put(once())
+    left = (StoredFile("env", 6, text_of_cap(put.cap), tree=True),)
+    node.market.buyer.finish(TaskId("t1"), Outcome("done", 0, "exit", outputs=left))
+    node.environments.listed = frozenset({put.cap.address})
+    assert (await call(app, "POST", "/api/v1/tasks/t1/forget")).json()["objects"] == 0
+    assert [entry.cap.address for entry in node.objects.entries()] == [put.cap.address]
 
 
 @simulated

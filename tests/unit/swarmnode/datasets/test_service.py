@@ -332,6 +332,19 @@ async def test_a_chunk_that_the_disk_has_damaged_is_fetched_again(
     assert objects.given == len(DATA) + CHUNK_BYTES
 
 
+def test_what_has_a_place_of_its_own_gives_up_its_chunks_and_no_others(tmp_path: Path) -> None:
+    disk = ChunkFiles(tmp_path / "c", lambda: 1 << 40)
+    disk.look()
+    for key in ("laid-out", "other"):
+        for at in (0, 100):
+            disk.write((key, at), bytes(100))
+    taken = disk.taken_bytes
+    disk.drop("laid-out")
+    assert not (tmp_path / "c" / "laid-out").exists()
+    assert disk.read(("other", 100)) == bytes(100)
+    assert disk.taken_bytes == taken // 2
+
+
 async def test_what_was_used_last_stays_when_there_is_no_room(
     objects: Counted, tmp_path: Path
 ) -> None:

@@ -4,13 +4,15 @@ import pytest
 from msgspec.structs import replace
 
 from p2p.errors import WireError
+from p2p.identity.caller import Caller
 from p2p.identity.keys import KeySigner
-from p2p.ids import LabId, NetworkId
+from p2p.ids import LabId, NetworkId, PeerId
 from storage.facade import ReadCap
 from storage.ids import Address, ObjectKey
 from storage.manifests.capability import text_of_cap
 from swarmnode.environments.records import RecordOffice
 from swarmnode.tasks.environments.records import BuiltEnvironment, EnvironmentRecord, usable
+from testnet.sim.callers import machine_of
 
 NET, LAB = NetworkId("net"), LabId("ours")
 CAP = text_of_cap(ReadCap(Address(bytes(32)), ObjectKey(bytes(32))))
@@ -18,8 +20,42 @@ BUILT = BuiltEnvironment(CAP, b"d" * 32, 1, "x86_64")
 RECORD = EnvironmentRecord(b"k" * 32, BUILT, "3.11.2", "2.36", "0.9", 1)
 
 
-def office(seed: bytes = b"1", network: NetworkId = NET) -> RecordOffice:
-    return RecordOffice(KeySigner.from_seed(seed * 32), network, LAB, None, lambda: 0)
+def office(
+    seed: bytes = b"1", network: NetworkId = NET, proofs: "Proven | None" = None
+) -> RecordOffice:
+    return RecordOffice(KeySigner.from_seed(seed * 32), network, LAB, proofs, lambda: 0)
+
+
+class Proven:
+    """Certificates of one machine: what its token proves now, and what was seen of it since."""
+
+    def __init__(self, peer: PeerId) -> None:
+        self.who = machine_of(peer, LAB)
+        self.token_holds, self.is_in = True, True
+
+    def token(self) -> bytes:
+        return b"token"
+
+    def me(self) -> Caller:
+        return self.who
+
+    def whose(self, peer: PeerId, token: bytes) -> Caller | None:
+        is_good = self.is_in and peer == self.who.peer and (self.token_holds or not token)
+        return self.who if is_good else None
+
+
+def test_nobody_believes_a_machine_that_was_removed_since() -> None:
+    carol = office(b"2")
+    proofs = Proven(carol.signer.peer_id)
+    here = office(proofs=proofs)
+    sealed = replace(carol, proofs=proofs).certify(RECORD)
+    known = here.opened(sealed, RECORD.key)
+    assert (known.lab, here.stands(known)) == (LAB, True)
+    proofs.token_holds = False
+    assert here.stands(known), "its membership was renewed, and that is known here"
+    proofs.is_in = False
+    assert not here.stands(known)
+    assert usable([here.opened(sealed, RECORD.key)], LAB) is None
 
 
 def test_what_this_machine_signed_is_of_our_lab() -> None:

@@ -329,6 +329,20 @@ def _remove_tree(folder: Path) -> None:
     folder.rmdir()
 
 
+async def test_what_was_brought_for_a_job_stays_until_that_is_forgotten(tmp_path: Path) -> None:
+    trees = [_tree_of(tmp_path / name, {"a": name * 20}) for name in "xy"]
+    digests = [blake3(tree).digest() for tree in trees]
+    async with running_executor(tmp_path / "e", environments_bytes_max=30) as executor:
+        await executor.prepare(JobId("w.1"))
+        await executor.bringing.bring("@x", digests[0], once(trees[0]), "w.1")
+        with pytest.raises(ExecutorUnavailableError, match="in use"):
+            await executor.bringing.bring("@y", digests[1], once(trees[1]), "w.2")
+        assert executor.bringing.has("@x"), "its inputs may take hours more"
+        await executor.forget(JobId("w.1"))
+        await executor.bringing.bring("@y", digests[1], once(trees[1]), "w.2")
+        assert not executor.bringing.has("@x")
+
+
 def _store(folder: Path, bytes_max: int = 1 << 20) -> EnvironmentStore:
     store = EnvironmentStore(folder / "s", bytes_max)
     store.open()

@@ -1,9 +1,12 @@
 """What a job's shim and sandbox are told: a text of a stranger's is one text, whatever is in it."""
 
+import os
 from pathlib import Path
 
 import pytest
 
+from swarmnode.errors import GpuUnknownError
+from swarmnode.executor.job_folder import JobFolder
 from swarmnode.executor.shim.pairs import read_pairs, write_pairs
 from tests.job_lab import needs_bwrap, running_executor, spec
 
@@ -33,3 +36,18 @@ async def test_no_job_starts_whose_variables_would_be_options_of_the_sandbox(
         with pytest.raises(ValueError, match="more than one option"):
             await executor.start(job)
         assert not executor.jobs()
+
+
+@needs_bwrap
+async def test_a_start_that_comes_to_nothing_leaves_no_control_group(tmp_path: Path) -> None:
+    def gone(uuid: str) -> str:
+        raise GpuUnknownError(f"no GPU {uuid} on this machine")
+
+    async with running_executor(tmp_path, gpu_device=gone) as executor:
+        job = spec("a.1", "true", gpus=("GPU-1",))
+        await executor.prepare(job.job)
+        with pytest.raises(GpuUnknownError):
+            await executor.start(job)
+        record = JobFolder(tmp_path / "jobs" / "a.1").read_record()
+        assert record is not None
+        assert not [path for path in record.cgroup.values() if os.path.exists(path)]  # noqa: ASYNC240

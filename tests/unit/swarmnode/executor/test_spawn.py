@@ -1,4 +1,4 @@
-"""The shim that waits for the next job: used, not missed when it is gone, never left behind."""
+"""The process that forks shims: used, not missed when it is gone, never left behind."""
 
 import os
 import signal
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import trio
 
+from swarmnode.executor.process import ProcessExecutor
 from tests.job_lab import SH, needs_bwrap, processes_with, run_job, running_executor, spec
 
 pytestmark = needs_bwrap
@@ -18,7 +19,7 @@ from pathlib import Path
 from swarmnode.executor.spawn import Shims
 shims = Shims(Path("x"))
 shims.stock()
-print(shims._waiting[0], flush=True)
+print(shims._stem[0], flush=True)
 time.sleep(600)
 """
 
@@ -36,46 +37,66 @@ async def until_gone(pid: int) -> None:
             await trio.sleep(0.02)
 
 
-async def waiting(executor: object) -> int:
-    with trio.fail_after(10):
-        while (shim := executor._shims._waiting) is None:  # type: ignore[attr-defined]  # noqa: ASYNC110
-            await trio.sleep(0.02)
-    return int(shim[0])
+def stem_of(executor: ProcessExecutor) -> int:
+    stem = executor._shims._stem
+    assert stem is not None
+    return stem[0]
 
 
-async def test_the_next_job_is_given_to_the_shim_that_waits(tmp_path: Path) -> None:
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+
+
+async def test_one_process_forks_every_shim_and_outlives_none_of_its_executor(
+    tmp_path: Path,
+) -> None:
     async with running_executor(tmp_path / "x") as executor:
-        await run_job(executor, spec("t.1", SH, "-c", "true"))
-        shim = await waiting(executor)
-        ended, out, err = await run_job(executor, spec("t.2", SH, "-c", "echo hi"))
-        state = executor._known("t.2").folder.read_state()  # type: ignore[arg-type]
-        another = await waiting(executor)
-    assert (ended.code, out) == (0, "hi\n"), err
-    assert state is not None
-    assert state.shim == shim != another
-    assert is_gone(another)
+        stem = stem_of(executor)
+        for name in ("t.1", "t.2"):
+            job = spec(name, SH, "-c", "sleep 600")
+            await executor.prepare(job.job)
+            await executor.start(job)
+            state = executor._known(job.job).folder.read_state()
+            assert state is not None
+            assert parent_of(state.shim) == stem
+            assert os.getsid(state.shim) == state.shim, "in a session of its own"
+        assert stem_of(executor) == stem
+    assert is_gone(stem)
+
+
+async def test_shims_live_on_without_the_process_that_forked_them(tmp_path: Path) -> None:
+    async with running_executor(tmp_path / "x") as executor:
+        job = spec("t.1", SH, "-c", "trap 'echo heard; exit 3' TERM; while :; do sleep 0.01; done")
+        await executor.prepare(job.job)
+        await executor.start(job)
+        stem = stem_of(executor)
+        os.kill(stem, signal.SIGKILL)
+        await until_gone(stem)
+        ended = await executor.stop(job.job, 5)
+        out = await executor.read_log(job.job, "stdout", 0, 99)
+    assert (ended.code, out) == (3, b"heard\n")
 
 
 async def test_a_list_of_processes_tells_whose_shim_each_is(tmp_path: Path) -> None:
     async with running_executor(tmp_path / "x") as executor:
         await run_job(executor, spec("t.1", SH, "-c", "true"))
-        shim = await waiting(executor)
+        shim = stem_of(executor)
         with trio.fail_after(10):  # the kernel shows no words of a process that begins just now
             while shim not in processes_with(str(tmp_path / "x")):  # noqa: ASYNC110
                 await trio.sleep(0.02)
 
 
-async def test_a_waiting_shim_that_was_ended_is_not_missed(tmp_path: Path) -> None:
+async def test_one_that_was_ended_is_not_missed(tmp_path: Path) -> None:
     async with running_executor(tmp_path / "x") as executor:
         await run_job(executor, spec("t.1", SH, "-c", "true"))
-        shim = await waiting(executor)
-        os.kill(shim, signal.SIGKILL)
-        await until_gone(shim)
+        stem = stem_of(executor)
+        os.kill(stem, signal.SIGKILL)
+        await until_gone(stem)
         ended, out, err = await run_job(executor, spec("t.2", SH, "-c", "echo hi"))
     assert (ended.code, out) == (0, "hi\n"), err
 
 
-async def test_a_waiting_shim_ends_with_a_node_that_is_killed() -> None:
+async def test_it_ends_with_a_node_that_is_killed() -> None:
     node = subprocess.Popen(  # noqa: ASYNC220
         [sys.executable, "-c", NODE], stdout=subprocess.PIPE, text=True, cwd=ROOT
     )

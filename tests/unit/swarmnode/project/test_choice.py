@@ -198,3 +198,43 @@ def test_settings_stand_in_pyproject(tmp_path: Path) -> None:
     write(tmp_path, "pyproject.toml", text="[tool\n")
     with pytest.raises(ProjectError, match=r"pyproject\.toml cannot be read"):
         project_of(tmp_path, Path("/h"))
+
+
+@needs_git
+def test_a_pattern_of_git_means_what_git_means_by_it(tmp_path: Path) -> None:
+    root = tmp_path / "a project of mine"
+    root.mkdir()
+    git(root, "init", "-q")
+    write(root, "data/big", "src/mine/data/__init__.py", "keep/a.log", "keep/b.log", "own.txt")
+    (root / ".gitignore").write_text("data/*\n")
+    (root / "keep" / ".gitignore").write_text("*.log\n!b.log\n")
+    (root / ".git" / "info" / "exclude").write_text("/own.txt\n")
+    assert [name for name in chosen_in(root) if not name.endswith(".gitignore")] == [
+        "keep",
+        "keep/b.log",
+        "src",
+        "src/mine",
+        "src/mine/data",
+        "src/mine/data/__init__.py",
+    ]
+
+
+@needs_git
+def test_a_project_that_is_reached_by_a_link_is_the_folder_and_not_the_link(tmp_path: Path) -> None:
+    real = tmp_path / "real"
+    real.mkdir()
+    git(real, "init", "-q")
+    write(real, "train.py", "junk.log")
+    (real / ".gitignore").write_text("*.log\n")
+    (tmp_path / "way").symlink_to(real)
+    project = project_of(tmp_path / "way", Path("/nonexistent"))
+    assert chosen_in(project.root) == [".gitignore", "train.py"]
+
+
+def test_a_rule_that_leaves_all_out_leaves_all_out_which_is_said(tmp_path: Path) -> None:
+    write(tmp_path, "output.dat", "src/a.py", ".hidden")
+    (tmp_path / ".swarmignore").write_text("*\n")
+    with pytest.raises(ProjectError, match=r"nothing in .* goes along"):
+        choose(tmp_path, ENVIRON)
+    (tmp_path / ".swarmignore").write_text(".*\n")
+    assert chosen_in(tmp_path) == ["output.dat", "src", "src/a.py"], "hidden ones, and no more"

@@ -3,13 +3,16 @@
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from swarmnode.cli.project.packages import _room_for
 from swarmnode.errors import ProjectError
 from swarmnode.project.environment.faults import words_for
 from swarmnode.project.environment.find import NONE, Kind, choose, satisfies, source_of
 from swarmnode.project.environment.indexes import Indexes, for_uv, is_private, pip_settings
 from swarmnode.project.environment.lock import Lock, from_pylock, hashed, lock_of
+from swarmnode.project.environment.weights import wheel_bytes
 from tests.wheel_lab import make_wheel
 
 OURS = (3, 11)
@@ -236,3 +239,49 @@ def test_the_same_name_with_other_bytes_is_another_lock(here: tuple[Path, Indexe
     make_wheel(root / "wheels", "shapes", "1.0", {"shapes.py": "x = 3\n"})
     os.utime(root / "wheels/shapes-1.0-py3-none-any.whl", (1, 1))
     assert lock(root, indexes, again=True).text != first.text
+
+
+def test_what_packages_weigh_is_what_the_lock_says_of_their_largest_files(tmp_path: Path) -> None:
+    (tmp_path / "here.whl").write_bytes(bytes(30))
+    uv_lock = {
+        "package": [
+            {"name": "own", "source": {"virtual": "."}},
+            {"name": "a", "wheels": [{"url": "https://x/a1.whl", "size": 500}, {"size": 700}]},
+            {"name": "b", "wheels": [{"path": "here.whl"}], "sdist": {"size": 9000}},
+            {"name": "c", "sdist": {"url": "https://x/c.tar.gz", "size": 11}},
+        ]
+    }
+    assert wheel_bytes(uv_lock, tmp_path) == 700 + 30 + 11
+    place = (tmp_path / "here.whl").as_uri()
+    assert wheel_bytes({"packages": [{"name": "b", "wheels": [{"url": place}]}]}, tmp_path) == 30
+
+
+@pytest.mark.parametrize(
+    "file", [{"url": "https://x/a.whl"}, {"path": "gone.whl"}, {"size": -1}, {"size": "9"}]
+)
+def test_where_one_package_does_not_say_what_it_weighs_nobody_knows(
+    tmp_path: Path, file: dict[str, object]
+) -> None:
+    packages = [{"name": "a", "wheels": [file]}, {"name": "b", "wheels": [{"size": 5}]}]
+    assert wheel_bytes({"package": packages}, tmp_path) == 0
+
+
+def test_a_build_asks_for_the_room_that_its_packages_take() -> None:
+    lock = Lock("x==1\n", "3.11", "x86_64", allow_build=False, name="uv.lock")
+    assert _room_for(lock) == "4G", "nothing is known of them"
+    assert _room_for(msgspec.structs.replace(lock, wheel_bytes=70 << 20)) == "2G"
+    assert _room_for(msgspec.structs.replace(lock, wheel_bytes=2700 << 20)) == "17G"
+    assert _room_for(msgspec.structs.replace(lock, text="torch==2.1\n")) == "10G"
+
+
+@pytest.mark.parametrize("line", ["./dist/own-1.0-py3-none-any.whl", "own @ {place}"])
+def test_a_wheel_that_lies_in_the_project_is_no_package_and_is_not_dropped_without_a_word(
+    tmp_path: Path, line: str
+) -> None:
+    wheel = make_wheel(tmp_path / "dist", "own", "1.0", {"own/__init__.py": ""})
+    (tmp_path / "requirements.txt").write_text(line.format(place=wheel.as_uri()) + "\n")
+    (tmp_path / ".swarm").mkdir()
+    source = source_of(tmp_path, "", OURS)
+    assert source is not None
+    with pytest.raises(ProjectError, match=r"own-1.0-py3-none-any.whl is a file of this machine"):
+        lock_of(source, tmp_path / ".swarm", for_uv({}, {"UV_NO_INDEX": "1"}))
