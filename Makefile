@@ -59,7 +59,9 @@ test-containers: .venv/dev ## seven containers, the nine steps from outside
 	. testnet/.run/env && $(BIN)/python -m pytest tests/containers -q -m containers
 
 test-projects: .venv/dev ## real projects, each by one command from its folder (PROJECTS=path: some)
+	@# With an engine where testnet/engine/up.sh has started or found one: images of docker's.
 	place=$$(mktemp -d) && chmod 755 $$place && \
+	{ test ! -f testnet/.run/env || . testnet/.run/env; } && \
 	$(BIN)/python -m pytest $(PROJECTS) -q -rP --basetemp $$place/t && \
 	rm -rf $$place
 

@@ -1,5 +1,6 @@
 """Images made on the spot: a few files as `docker save` or an OCI layout would have them."""
 
+import ctypes
 import gzip
 import hashlib
 import io
@@ -92,6 +93,16 @@ def layout(
     (folder / "index.json").write_text(json.dumps({"manifests": [manifest]}))
     (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
     return f"sha256:{hashlib.sha256(settings).hexdigest()}"
+
+
+def packed_by_zstd(data: bytes, level: int = 3) -> bytes:
+    """One frame. Raises OSError where there is no libzstd."""
+    library = ctypes.CDLL("libzstd.so.1")
+    library.ZSTD_compressBound.restype = library.ZSTD_compress.restype = ctypes.c_size_t
+    room = ctypes.create_string_buffer(library.ZSTD_compressBound(ctypes.c_size_t(len(data))))
+    lengths = ctypes.c_size_t(len(room)), ctypes.c_size_t(len(data))
+    size = library.ZSTD_compress(room, lengths[0], data, lengths[1], level)
+    return room.raw[:size]
 
 
 def programs(*names: str) -> list[Item]:

@@ -16,7 +16,8 @@ from swarmnode.executor.cpus import as_list
 from swarmnode.executor.disk import safe_files
 from swarmnode.executor.disk.given import given_bytes
 from swarmnode.executor.disk.work_disk import WorkDisk
-from swarmnode.executor.environments.catalogue import Environments, Shown
+from swarmnode.executor.environments.catalogue import Environments
+from swarmnode.executor.environments.shown import Shown
 from swarmnode.executor.job_folder import CrashRecord, JobFolder, boot_id
 from swarmnode.executor.kernel.cgroup import JobCgroup
 from swarmnode.executor.network import mirrored
@@ -26,17 +27,19 @@ from swarmnode.executor.sandbox.capability import CONTAINER, Capability, Executo
 from swarmnode.executor.sandbox.command import (
     CTX,
     WORK,
+    OwnSystem,
     SandboxView,
     Sources,
     bwrap_argv,
     bwrap_options,
+    scratch_bytes,
     task_environment,
     write_args,
 )
 from swarmnode.executor.sandbox.etc import ETC_NET
 from swarmnode.executor.sandbox.paths import bound_by, rules
 from swarmnode.executor.sandbox.seccomp import filter_program
-from swarmnode.executor.sandbox.secrets import in_memory
+from swarmnode.executor.sandbox.secrets import NO_PLACE, in_memory
 from swarmnode.executor.shim import pairs
 from swarmnode.executor.shim.net.space import DATA_URL
 from swarmnode.executor.shim.order import FD_DISK
@@ -50,14 +53,6 @@ _FILTER: Final = "seccomp.bpf"
 _RESERVE_SLACK_BYTES: Final = 1 << 20
 _RESERVE_LEAST_BYTES: Final = 256 << 20
 """Who reserves so much of a small disk is told that it is full, not that the file is too large."""
-_PROGRAM_PARTS: Final = 16
-"""Scratch may hold the task's memory but this part, which a program needs to live: so who fills it
-is told that it is full, and is not killed for it."""
-
-NO_PLACE: Final = (
-    "this machine runs tasks without namespaces (compute.sandbox = container): they have no place "
-    "of their own for secrets"
-)
 
 
 def refusal(missing: Iterable[Limit], limits: Mapping[Limit, str]) -> LimitNotEnforceableError:
@@ -258,7 +253,9 @@ class Launcher(msgspec.Struct, frozen=True):
     def _bwrap_order(
         self, record: CrashRecord, folder: JobFolder, secrets: JobSecrets | None, *, has_disk: bool
     ) -> list[tuple[str, str]]:
-        sources = Sources(is_staged=self.capability.is_staged, pinned=self.pinned)
+        scratch, why = scratch_bytes(record.spec), self.capability.image_trouble
+        own = OwnSystem(folder.path / "system", scratch, why)
+        sources = Sources(is_staged=self.capability.is_staged, pinned=self.pinned, own=own)
         view = self._view(record.spec, folder, sources, has_disk=has_disk)
         known = secrets.variables if secrets else {}  # they win over what an environment sets
         env = {key: value for key, value in view.env.items() if key not in known}
@@ -276,6 +273,7 @@ class Launcher(msgspec.Struct, frozen=True):
             record.spec.argv,
             limit_pids=self.capability.pids_rlimit,
             has_secrets=secrets is not None,
+            run_bytes=view.tmp_bytes if view.system else 0,
         )
         return [
             ("bwrap_args", str(args)),
@@ -286,6 +284,7 @@ class Launcher(msgspec.Struct, frozen=True):
             ("node_away_s", repr(self.config.data_away_s)),
             *(("mount", place) for place in self._mounts(record.spec, folder)),
             *(("stage", path) for path in sources.staged),
+            *sources.system,
             *(("argv", word) for word in argv),
             ("env", "PATH=/usr/bin:/bin"),
         ]
@@ -300,7 +299,7 @@ class Launcher(msgspec.Struct, frozen=True):
             ctx=folder.ctx,
             etc=self.shared,
             env=self._task_environment(spec, shown, WORK, "/tmp", CTX),  # noqa: S108
-            tmp_bytes=spec.memory_bytes - spec.memory_bytes // _PROGRAM_PARTS,
+            tmp_bytes=scratch_bytes(spec),
             cpus=sources(folder.path / "cpus"),
             sources=sources,
             environment=shown.options,

@@ -53,7 +53,9 @@ def node(pool: LocalSwarm) -> LocalNode:
     return pool.nodes[0]
 
 
-def swarm(node: LocalNode, cwd: Path, *words: str, code: int = 0) -> tuple[str, str]:
+def swarm(
+    node: LocalNode, cwd: Path, *words: str, code: int = 0, limit_s: int = 180
+) -> tuple[str, str]:
     """What a command prints: stdout and stderr; it must end with the code."""
     env = {**os.environ, "SWARM_API": str(node.client.socket_path), "HOME": "/nonexistent"}
     command = [sys.executable, "-m", "swarmnode.cli.main", *words]
@@ -63,7 +65,7 @@ def swarm(node: LocalNode, cwd: Path, *words: str, code: int = 0) -> tuple[str, 
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=limit_s,
         check=False,
         input="",
     )

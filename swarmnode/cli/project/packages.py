@@ -16,6 +16,7 @@ from swarmnode.cli.client import Client, Document, Source
 from swarmnode.cli.files import folders
 from swarmnode.cli.machines import Machines
 from swarmnode.cli.output import printable
+from swarmnode.cli.project import images
 from swarmnode.cli.project.own import own_or_refuse
 from swarmnode.cli.talk import human_bytes
 from swarmnode.cli.task import follow as task_follow
@@ -35,6 +36,7 @@ _BUILD_ROOM: Final = (("nvidia-", "18G"), ("torch", "10G"), ("tensorflow", "10G"
 _BUILD_ROOM_ELSE: Final = "4G"
 _UNPACKED: Final = 5
 """Times the size of an image, at most, it is expected to have unpacked: layers are often packed."""
+_NAME_SHOWN: Final = 90
 _INDEXES: Final = "pypi"
 """Of the network, what a build reaches."""
 _BUILD_TIMEOUT: Final = "2h"
@@ -56,13 +58,12 @@ def lock_here(
     """
     from swarmnode.errors import ProjectError
     from swarmnode.project.environment.find import source_of
-    from swarmnode.project.environment.image import is_image
     from swarmnode.project.environment.indexes import indexes_here
     from swarmnode.project.environment.lock import lock_of
 
     try:
-        if wish and is_image(project.root / wish):
-            return _of_image(project.root / wish)
+        if images.is_image(project, wish):
+            return images.lock_of(project, wish)
         source = source_of(project.root, wish, sys.version_info[:2])
         if source is None:
             return None
@@ -73,32 +74,12 @@ def lock_here(
         raise exits.CliError(str(error), exits.USAGE) from error
 
 
-def _of_image(path: Path) -> "Lock":
-    """Raises ProjectError."""
-    from swarmnode.project.environment.image import image_at
-    from swarmnode.project.environment.lock import Lock
-    from swarmnode.tasks.environments.naming import IMAGE, image_lock
-
-    image = image_at(path)
-    return Lock(
-        text=image_lock(image.digest),
-        python=IMAGE,
-        machine=image.machine,
-        allow_build=False,
-        name=path.name,
-        is_private=True,
-        is_online=False,
-        image=image,
-    )
-
-
 def is_file(project: "Project", wish: str) -> bool:
     """Whether `--env WISH` is a file of the project, or none at all, and no name of machines."""
     from swarmnode.project.environment.find import NONE, is_file_wish
-    from swarmnode.project.environment.image import is_image
 
     is_none = wish in ("", NONE)
-    return is_none or is_file_wish(project.root, wish) or is_image(project.root / wish)
+    return is_none or is_file_wish(project.root, wish) or images.is_image(project, wish)
 
 
 def key_of(lock: "Lock") -> str:
@@ -133,7 +114,7 @@ def words(lock: "Lock", line: Document | None) -> str:
     packages = "1 package" if lock.packages == 1 else f"{lock.packages} packages"
     what = f"environment of {lock.name}: {packages}, CPython {lock.python}"
     if lock.image is not None:
-        what = f"image {lock.name}, {lock.machine}"
+        what = images.words(lock)
     if line is None:
         return f"{what}; it is built once"
     on = len(line["warm"])
@@ -204,21 +185,27 @@ def _submitted(client: Client, spec: Document) -> tuple[str, bool]:
 
 
 def _spec_of(client: Client, lock: "Lock") -> Document:
-    from swarmnode.tasks.environments.naming import BUILD, LOCK, TREE, build_name
+    from swarmnode.tasks.environments.naming import BUILD, IMAGE_FILE, LOCK, TREE, build_name
 
-    command, image = _recipe_of(lock)
     inputs = {LOCK: task_inputs.put(client, "lock", _text_of(lock), is_kept=False)}
+    if lock.image is not None:
+        inputs[IMAGE_FILE] = images.sent(client, lock.image)
     return {
-        "name": build_name(lock.name, key_of(lock)),
-        "run": command,
+        "name": build_name(_shortened(lock.name), key_of(lock)),
+        "run": _command_of(lock),
         "env": f"{BUILD}{lock.python}",
-        "inputs": {**inputs, **task_inputs.upload(image, client)},
+        "inputs": inputs,
         "outputs": [TREE],
         "shape": {"cpu": 1, "mem": "1G", "disk": _room_for(lock)},
         "net": [_INDEXES] if lock.is_online else [],
         "timeout": _BUILD_TIMEOUT,
         "retries": _RETRIES,
     }
+
+
+def _shortened(name: str) -> str:
+    """As a task's name may have it: names of files and images are longer, and any bytes."""
+    return "".join(char if char.isprintable() else "?" for char in name)[-_NAME_SHOWN:]
 
 
 def _building(client: Client, name: str) -> str:
@@ -231,14 +218,13 @@ def _building(client: Client, name: str) -> str:
     return min(live)[1] if live else ""
 
 
-def _recipe_of(lock: "Lock") -> tuple[list[str], list[task_inputs.Input]]:
-    """The command of a build, and what goes along besides the lock."""
+def _command_of(lock: "Lock") -> list[str]:
     from swarmnode.tasks.environments import naming
 
     if lock.image is not None:
-        return [*naming.IMAGE_COMMAND], [task_inputs.Input(naming.IMAGE_FILE, path=lock.image.path)]
+        return [*naming.IMAGE_COMMAND]
     asked = [naming.ALLOW_BUILD] if lock.allow_build else []
-    return [*naming.COMMAND, *asked, naming.UV], []
+    return [*naming.COMMAND, *asked, naming.UV]
 
 
 def _room_for(lock: "Lock") -> str:

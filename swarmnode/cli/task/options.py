@@ -25,7 +25,8 @@ _OPTIONS: Final = (
     click.option(
         "--env",
         metavar="NAME|FILE",
-        help="An environment that machines advertise; run: also a file of the project, or none.",
+        help="An environment that machines advertise; run: also a file of the project, an image "
+        "(archive, layout or docker://HOST/NAME:TAG), a conda environment, or none.",
     ),
     click.option("--net", metavar="WHAT[,WHAT...]", help=f"What it may talk to: {NET_WORDS}."),
     click.option(

@@ -2,26 +2,25 @@
 
 import filecmp
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-import msgspec
 from msgspec.structs import replace
 
 from swarmnode.errors import EnvironmentUnknownError
 from swarmnode.executor.environments.building import Building
 from swarmnode.executor.environments.driver import LIBRARIES, PROGRAMS, driver_of
-from swarmnode.executor.environments.image import ROOT, image_binds, image_variables
+from swarmnode.executor.environments.image import ROOT, about_in, image_binds, variables_in
 from swarmnode.executor.environments.named import checked_environment, environment_options
+from swarmnode.executor.environments.prefix import is_prefix, prefix_shown
+from swarmnode.executor.environments.shown import PLACE, BindSources, Shown
 from swarmnode.executor.environments.store import EnvironmentStore
 from swarmnode.executor.port import JobSpec
 from swarmnode.executor.sandbox.capability import CONTAINER, ExecutorConfig
 from swarmnode.tasks.environments.naming import BUILD, BUILT
 
-PLACE: Final = "/env"
-"""Where a task sees it, as its build saw it: nothing in it needs to be moved."""
 _LIBC_FOLDERS: Final = (
     "/lib/x86_64-linux-gnu", "/lib/aarch64-linux-gnu", "/lib64", "/usr/lib64", "/usr/lib", "/lib",
 )  # fmt: skip
@@ -30,22 +29,6 @@ _CERTIFICATES: Final = "/etc/ssl/certs/ca-certificates.crt"
 
 _HOST: Final = Path("/")
 """Where this machine's driver is looked for."""
-
-
-class Shown(msgspec.Struct, frozen=True):
-    """What a sandbox adds for one environment."""
-
-    options: tuple[str, ...] = ()
-    bins: tuple[str, ...] = ()
-    """Folders of programs that are looked through first."""
-    variables: tuple[tuple[str, str], ...] = ()
-    """What the task does not set itself."""
-    libraries: str = ""
-    """Folders of libraries that come before the machine's, as LD_LIBRARY_PATH has them."""
-    has_own_system: bool = False
-    """It brings the programs and libraries of a whole system: the machine's /usr is not shown."""
-    system: tuple[str, ...] = ()
-    """Options that show that system, before anything else is laid over it."""
 
 
 class Environments:
@@ -90,13 +73,13 @@ class Environments:
     def look(self, spec: JobSpec) -> None:
         """Before anything is made for a job. Blocking; raises EnvironmentUnknownError."""
         if (spec.environment or "").startswith(BUILT):
-            self.shown(spec, "", str)
+            self.shown(spec, "", _Where())
 
     def in_place(self, name: str | None) -> Shown:
         """How a task has one that sees the machine's own paths: a named one, where it lies."""
-        return _named(self.named[name], str) if name else Shown()
+        return _named(self.named[name], _Where()) if name else Shown()
 
-    def shown(self, spec: JobSpec, work: str, sources: Callable[[Path], str]) -> Shown:
+    def shown(self, spec: JobSpec, work: str, sources: BindSources) -> Shown:
         """How to show a job's; `work` is where its work folder is bound from.
 
         A build without a network takes what lies on this machine. Raises EnvironmentUnknownError
@@ -111,12 +94,26 @@ class Environments:
             return Shown(tuple(options), variables=tuple(variables.items()))
         if name.startswith(BUILT):
             root = self.store.use(name.removeprefix(BUILT))
-            if (root / ROOT).exists():
+            if is_prefix(root):
+                shown = prefix_shown(root, sources)
+            elif (root / ROOT).exists():
                 shown = _image(root, sources, [one.target for one in spec.data])
             else:
                 shown = _built(root, sources)
             return _with_driver(shown, sources) if spec.gpus else shown
         return _named(self.named[name], sources)
+
+
+class _Where:
+    """Where everything is, for who only looks whether it can be shown."""
+
+    def __call__(self, path: Path, /) -> str:
+        """As it is."""
+        return str(path)
+
+    def writable(self, path: Path, /) -> tuple[str, str]:
+        """As it is."""
+        return "--ro-bind", str(path)
 
 
 def environments_of(
@@ -130,13 +127,13 @@ def environments_of(
     return Environments(checked, store, Building(), is_shown=config.sandbox != CONTAINER)
 
 
-def _named(root: Path, sources: Callable[[Path], str]) -> Shown:
+def _named(root: Path, sources: BindSources) -> Shown:
     options, settings = tuple(environment_options(root, sources)), root / "pip.conf"
     own = (("PIP_CONFIG_FILE", str(settings)),) if settings.is_file() else ()  # as with images
     return Shown(options, (str(root / "bin"),), own)
 
 
-def _with_driver(shown: Shown, sources: Callable[[Path], str]) -> Shown:
+def _with_driver(shown: Shown, sources: BindSources) -> Shown:
     """Libraries and programs of the driver that is loaded; of another no task would see a GPU."""
     options = driver_of(_HOST).options(sources)
     if not options:
@@ -149,15 +146,16 @@ def _with_driver(shown: Shown, sources: Callable[[Path], str]) -> Shown:
     )
 
 
-def _image(folder: Path, sources: Callable[[Path], str], laid_over: Sequence[str]) -> Shown:
+def _image(folder: Path, sources: BindSources, laid_over: Sequence[str]) -> Shown:
     """Raises EnvironmentUnknownError for one that no build of ours would have made."""
-    system, variables = image_binds(folder / ROOT, sources, laid_over), image_variables(folder)
+    system = image_binds(folder / ROOT, sources.writable(folder / ROOT), laid_over)
+    variables = variables_in(about_in(folder))
     if os.path.lexists(folder / ROOT / "etc/pip.conf"):  # an index of its own: nobody sets another
         variables = (*variables, ("PIP_CONFIG_FILE", "/etc/pip.conf"))
     return Shown(variables=variables, has_own_system=True, system=system)
 
 
-def _built(root: Path, sources: Callable[[Path], str]) -> Shown:
+def _built(root: Path, sources: BindSources) -> Shown:
     bind = ("--ro-bind", sources(root), PLACE)
     own = (("VIRTUAL_ENV", f"{PLACE}/venv"),)
     if _has_the_same_libc(root / "py/lib/libc.so.6"):

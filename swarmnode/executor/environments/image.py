@@ -7,7 +7,7 @@ place for them, out of the sandbox: where these are no plain files nothing is sh
 
 import os
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from os import DirEntry
 from pathlib import Path
 from typing import Final
@@ -19,24 +19,28 @@ from swarmnode.executor.sandbox.etc import ETC_NET
 
 ROOT: Final = "root"
 """In the environment's folder, the image's root."""
-_TASKS_OWN: Final = frozenset(("dev", "env", "proc", "run", "sys", "tmp", "work"))
+_TASKS_OWN: Final = frozenset(("dev", "proc", "run", "sys", "tmp", "work"))
 """What every task has of its own, whatever an image has there."""
 _LAID_OVER: Final = ("passwd", "group", "hosts", *ETC_NET)
 _TOP_MAX: Final = 128
 """Names in the root of an image: each is a mount. Distributions have some twenty."""
 _ABOUT_BYTES_MAX: Final = 1 << 20
+_VARIABLES_MAX: Final = 512
+"""Each takes three of the 9,000 words that bubblewrap reads."""
 
 
-class _About(msgspec.Struct, frozen=True):
+class BuildNote(msgspec.Struct, frozen=True):
     """What the build has noted."""
 
     variables: Mapping[str, str] = {}
+    prefix: str = ""
+    """Where an environment of conda was, if it must be seen there."""
 
 
-def image_binds(
-    root: Path, sources: Callable[[Path], str], laid_over: Sequence[str] = ()
-) -> tuple[str, ...]:
-    """Options that show the image's folders, read-only; datasets lie over it at those paths.
+def image_binds(root: Path, way: tuple[str, str], laid_over: Sequence[str] = ()) -> tuple[str, ...]:
+    """Options that show the image's folders; datasets lie over it at those paths.
+
+    `way` is the option that shows one, and where all of them are.
 
     Raises EnvironmentUnknownError.
     """
@@ -44,17 +48,18 @@ def image_binds(
     with os.scandir(root) as found:
         names = sorted(found, key=lambda entry: entry.name)
     names = _beside(names, laid_over)
-    folders = {entry.name for entry in names if entry.is_dir(follow_symlinks=False)} - _TASKS_OWN
     if len(names) > _TOP_MAX:
         raise EnvironmentUnknownError(f"the image has more than {_TOP_MAX} names in its root")
+    shown = [entry for entry in names if entry.name not in _TASKS_OWN]
+    option, base = way
     options: list[str] = []
-    for name in sorted(folders):
-        options += ["--ro-bind", sources(root / name), f"/{name}"]
-    for entry in names:
-        if entry.is_symlink() and entry.name not in _TASKS_OWN:
+    for entry in shown:
+        if not entry.is_symlink():
+            options += [option, f"{base}/{entry.name}", f"/{entry.name}"]
+    for entry in shown:
+        if entry.is_symlink():
             target = os.readlink(entry.path)
-            parts = target.split("/")
-            if parts[0] in folders and ".." not in parts:  # such as bin -> usr/bin
+            if not target.startswith("/") and ".." not in target.split("/"):  # as bin -> usr/bin
                 options += ["--symlink", target, f"/{entry.name}"]
     return tuple(options)
 
@@ -84,16 +89,22 @@ def _check(root: Path) -> None:
             raise EnvironmentUnknownError(f"the image cannot be shown: {place} is not as built")
 
 
-def image_variables(folder: Path) -> tuple[tuple[str, str], ...]:
-    """What the image sets for its programs. Raises EnvironmentUnknownError."""
+def about_in(folder: Path) -> BuildNote:
+    """Raises EnvironmentUnknownError."""
     path = folder / "about.json"
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
-            about = msgspec.json.decode(file.read(_ABOUT_BYTES_MAX), type=_About)
+            return msgspec.json.decode(file.read(_ABOUT_BYTES_MAX), type=BuildNote)
     except (OSError, msgspec.MsgspecError) as error:
         raise EnvironmentUnknownError(
             f"what the image says of itself is damaged: {error}"
         ) from error
+
+
+def variables_in(about: BuildNote) -> tuple[tuple[str, str], ...]:
+    """What it sets for its programs. Raises EnvironmentUnknownError."""
+    if len(about.variables) > _VARIABLES_MAX:
+        raise EnvironmentUnknownError("the image sets too many variables")
     kept = {name: value for name, value in about.variables.items() if _can_be_set(name, value)}
     return tuple(kept.items())
 

@@ -128,7 +128,8 @@ class EnvironmentStore:
         """Have one copy of a file under all its names."""
         info = path.stat()
         runs = bool(info.st_mode & 0o111)
-        path.chmod(0o555 if runs else 0o444)  # a hard link shares its rights
+        # A hard link shares its rights. Who may write to an image is its owner in a copy of his.
+        path.chmod(0o755 if runs else 0o644)
         digest = _digest_of(path)
         kept = self._files / digest[:2] / f"{digest}{'.x' if runs else ''}"
         try:

@@ -36,6 +36,11 @@ def _call(name: str, *arguments: "int | bytes | None") -> int:
     return result
 
 
+def call(number: int, *arguments: "int | bytes | None") -> int:
+    """A system call by its number. Raises OSError."""
+    return _call("syscall", number, *arguments)
+
+
 def unshare(namespaces: int) -> None:
     """Be in new namespaces of these kinds (CLONE_NEW...). Raises OSError."""
     _call("unshare", namespaces)

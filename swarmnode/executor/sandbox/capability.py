@@ -21,6 +21,7 @@ from swarmnode.executor.kernel.disk_io import disk_under
 from swarmnode.executor.port import DataWay, Limit
 from swarmnode.executor.sandbox import bubblewrap, net_trial
 from swarmnode.executor.sandbox.data_ways import data_way
+from swarmnode.executor.sandbox.image_ways import image_trouble
 from swarmnode.executor.sandbox.own_count import counts_jobs_apart
 from swarmnode.executor.sandbox.seccomp import MACHINES
 from swarmnode.executor.shim import stage, uid_mode
@@ -96,15 +97,24 @@ class Capability(msgspec.Struct, frozen=True):
     """How datasets are shown here."""
     data_trouble: str
     """Why not in a better way, and the remedy."""
+    image_trouble: str = ""
+    """Why a task cannot write to its image."""
 
 
 def probe(config: ExecutorConfig, folder: Path) -> Capability:
     """Try everything once; takes some 20 ms, the very first time twice that. Blocking."""
-    with ThreadPoolExecutor(max_workers=3, thread_name_prefix="trials") as beside:
+    with ThreadPoolExecutor(max_workers=4, thread_name_prefix="trials") as beside:
         disks = beside.submit(_disk_trouble, config, folder)
         net = beside.submit(net_trial.trouble, is_container=config.sandbox == CONTAINER)
         data = beside.submit(data_way, config.sandbox)
-        return _probe(config, folder, disks, net, data)
+        there = _existing(folder)
+        image = beside.submit(image_trouble, there, config.uid_first)
+        found = _probe(config, folder, disks, net, data)
+        return msgspec.structs.replace(found, image_trouble=image.result())
+
+
+def _existing(folder: Path) -> Path:
+    return next(path for path in (folder, *folder.parents) if path.exists())
 
 
 def _probe(
@@ -117,7 +127,7 @@ def _probe(
     bwrap = bubblewrap.find()
     trouble = _trouble(config, folder, bwrap)
     parents = _own_parents()
-    disk = disk_under(str(next(path for path in (folder, *folder.parents) if path.exists())))
+    disk = disk_under(str(_existing(folder)))
     enforced, is_io_held = _try_limits(parents, disk, config.io_bytes_per_s)
     limits = _limits(config.sandbox, parents, enforced)
     limits[Limit.IO] = "" if is_io_held else _why_no_io(config, parents, disk)

@@ -15,6 +15,8 @@ from typing import Final
 
 import msgspec
 
+from swarmnode.executor.kernel.system_overlay import BELOW, marked
+from swarmnode.executor.port import JobSpec
 from swarmnode.executor.sandbox.etc import ETC_NET
 from swarmnode.executor.shim.order import FD_ARGS, FD_BLOCK, FD_SECCOMP, FD_STATUS
 from swarmnode.executor.shim.secret_files import FD_OPTIONS
@@ -23,6 +25,9 @@ from swarmnode.executor.shim.stage import FILE, FOLDER, HELD, staged_path
 USER: Final = 65534
 WORK: Final = "/work"
 CTX: Final = "/run/swarm"
+_PROGRAM_PARTS: Final = 16
+"""Scratch may hold the task's memory but this part, which a program needs to live: so who fills it
+is told that it is full, and is not killed for it."""
 _SYSTEM_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 _MERGED: Final = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _APART: Final = (
@@ -51,21 +56,45 @@ _LINKED: Final = ("alternatives", "ld.so.cache")
 """And to find programs and libraries of this machine."""
 
 
+class OwnSystem(msgspec.Struct, frozen=True):
+    """Where a job of a plain user's has an image that it may write to, and how much."""
+
+    folder: Path
+    size_bytes: int
+    trouble: str = ""
+    """Why it may not."""
+
+
 class Sources:
     """Where bubblewrap finds what it binds: in place, or staged for a user who may not go there."""
 
-    def __init__(self, *, is_staged: bool, pinned: Mapping[str, str]) -> None:
-        self._is_staged = is_staged
+    def __init__(self, *, is_staged: bool, pinned: Mapping[str, str], own: OwnSystem) -> None:
+        self._is_staged, self._own = is_staged, own
         self._pinned = pinned
         """Where some of them must be, as was found out before; stage.py follows no link."""
         self.staged: list[str] = []
         """Paths in the order in which stage.py lays them out."""
+        self.system: list[tuple[str, str]] = []
+        """Of a plain user's job: the order for an image that it may write to."""
 
     def __call__(self, path: Path) -> str:
         if not self._is_staged:
             return str(path)
         self.staged.append(self._pinned.get(str(path)) or os.path.realpath(path))
         return staged_path(len(self.staged) - 1)
+
+    def writable(self, path: Path) -> tuple[str, str]:
+        """How bubblewrap shows a system that the task may write to, which changes nothing in it,
+        and where it finds that; where this machine cannot do it the task's log says so."""
+        if self._own.trouble:
+            self.system = [("note", f"swarm: {self._own.trouble}")]
+            return "--ro-bind", self(path)
+        if self._is_staged:
+            self.staged.append(marked(os.path.realpath(path), self._own.size_bytes))
+            return "--bind", staged_path(len(self.staged) - 1)
+        told = (str(path), str(self._own.folder), str(self._own.size_bytes))
+        self.system = list(zip(("system", "system_at", "system_bytes"), told, strict=True))
+        return "--bind", str(self._own.folder / BELOW)
 
     def answered(self, place: Path, *, is_folder: bool) -> str:
         """Likewise for a dataset that a node answers for; in place it lies at `place`."""
@@ -114,14 +143,20 @@ class SandboxView(msgspec.Struct, frozen=True):
     """The shim limits processes by itself, before the task begins."""
 
 
+def scratch_bytes(spec: JobSpec) -> int:
+    """Of each place in memory that a job may write to."""
+    return spec.memory_bytes - spec.memory_bytes // _PROGRAM_PARTS
+
+
 def bwrap_argv(
-    bwrap: str, argv: Sequence[str], *, limit_pids: bool, has_secrets: bool
+    bwrap: str, argv: Sequence[str], *, limit_pids: bool, has_secrets: bool, run_bytes: int = 0
 ) -> list[str]:
     """The visible part of the command line: numbers of files, and the task's own command."""
     block = ["--block-fd", str(FD_BLOCK)] if limit_pids else []
-    secrets = ["--args", str(FD_OPTIONS)] if has_secrets else []
+    secrets = ["--args", str(FD_OPTIONS)] if has_secrets else []  # some lie in /run
+    run = ["--size", str(run_bytes), "--tmpfs", "/run"] if run_bytes else []
     return [
-        bwrap, "--clearenv", *secrets, "--args", str(FD_ARGS), "--seccomp", str(FD_SECCOMP),
+        bwrap, "--clearenv", *run, *secrets, "--args", str(FD_ARGS), "--seccomp", str(FD_SECCOMP),
         "--json-status-fd", str(FD_STATUS), *block, "--", *argv,
     ]  # fmt: skip
 
@@ -129,11 +164,11 @@ def bwrap_argv(
 def bwrap_options(view: SandboxView) -> list[str]:
     """The options for `bwrap --args`."""
     alone = () if view.has_net or view.has_web else ("--unshare-net",)
-    system = view.system or (_certificates() if view.has_own_system else _system())
+    shown = view.system or (_certificates() if view.has_own_system else _system())
     options = [
         *_APART,
         *alone,
-        *system,
+        *shown,
         *_scratch(view),
         *view.environment,
         *_gpus(view.devices),

@@ -12,6 +12,10 @@ from swarmnode.executor.port import JobSecrets
 from swarmnode.executor.shim.secret_files import FD_FILES, packed
 from swarmnode.tasks.secrets.wants import FOLDER
 
+NO_PLACE: Final = (
+    "this machine runs tasks without namespaces (compute.sandbox = container): they have no place "
+    "of their own for secrets"
+)
 _SLACK_BYTES: Final = 1 << 20
 """Of the file system of the secrets: whole pages, and names."""
 

@@ -54,18 +54,22 @@ def _shut_in(sandbox: "Sandbox", folder: str, fds: "dict[int, int]", parent: int
         program = os.read(fds[FD_SECCOMP], 1 << 20)
         uid_mode.become(sandbox.uid, program, parent, sandbox.paths)
         return
+    if sandbox.note:
+        os.write(2, sandbox.note.encode(errors="replace") + b"\n")
     hatch = fds.pop(FD_HATCH, -1)
     for number, fd in fds.items():
         os.dup2(fd, number)
     if sandbox.has_secrets:
         secret_files.hand_over()
-    if sandbox.has_net or sandbox.has_web:
+    if sandbox.has_net or sandbox.data.has_web:
         _have_net(hatch, sandbox)
     try:
         if sandbox.uid:
             _become_staged(sandbox, hatch)
-        elif sandbox.mounts:
-            _hand_out(hatch, stage.mount_at(sandbox.mounts))
+        elif sandbox.data.mounts or sandbox.system:
+            devices = stage.mount_at(sandbox.data.mounts, sandbox.system)
+            if devices:
+                _hand_out(hatch, devices)
     except OSError as exc:
         _say_and_exit(f"swarm: the sandbox: {exc.strerror}", CODE_CANNOT_START)
 
@@ -82,7 +86,7 @@ def _have_net(fd: int, sandbox: "Sandbox") -> None:
             hatch.hand_out(fd, hatch.SOCKETS, [sock.fileno() for sock in sockets])
         else:
             space.make_empty(is_root=is_root)
-        if sandbox.has_web:
+        if sandbox.data.has_web:
             listener = space.web_listener()
             hatch.hand_out(fd, hatch.WEB, [listener.fileno()])
     except OSError as exc:

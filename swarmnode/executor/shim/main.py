@@ -107,7 +107,7 @@ class Shim:
         if self._process.held:
             from swarmnode.executor.shim.hatch import Hatch  # here: most jobs have none
 
-            away_s = self._order.sandbox.node_away_s
+            away_s = self._order.sandbox.data.node_away_s
             self._hatch = Hatch(self._folder, self._process.held, away_s, time.monotonic())
             self._hatch.watch(poll)
 

@@ -50,6 +50,31 @@ class Allowance:
         """Processors that it runs on; none: any."""
 
 
+class Data:
+    """How the job reads its datasets."""
+
+    def __init__(self, entries: "list[tuple[str, str]]") -> None:
+        single = dict(entries)
+        self.has_web = bool(single.get("web"))
+        """By HTTP, too."""
+        self.mounts = [value for key, value in entries if key == "mount"]
+        """Of each dataset that is answered by a node: what it is, and for whom is not staged where
+        it lies, as `d/PATH` or `f/PATH`."""
+        self.node_away_s = float(single.get("node_away_s", 0))
+        """So long readers of datasets wait for a node that is gone."""
+
+
+class System:
+    """A whole system that lies beneath what a job writes to it."""
+
+    def __init__(self, single: "dict[str, str]") -> None:
+        self.below = single["system"]
+        self.folder = single["system_at"]
+        """Where it is mounted, in the job's own namespace."""
+        self.size = int(single["system_bytes"])
+        """In memory, of what is written."""
+
+
 class Sandbox:
     """Where the job runs, and as whom: by bubblewrap, or as a user of its own in a container."""
 
@@ -66,19 +91,17 @@ class Sandbox:
         """Some are behind FD_SECRETS (swarmnode.executor.shim.secret_files)."""
         self.has_net = bool(single.get("net"))
         """It has a network of its own making: see net/."""
-        self.has_web = bool(single.get("web"))
-        """It reads its datasets by HTTP, too."""
         self.bwrap_args = single.get("bwrap_args", "")
         """Path of bubblewrap's options; empty in a container."""
         self.stage = [value for key, value in entries if key == "stage"]
         """What is laid out for a user who may not go where it lies."""
         self.paths = [value for key, value in entries if key == "path"]
         """In a container: what Landlock leaves it, see kernel/landlock.py."""
-        self.mounts = [value for key, value in entries if key == "mount"]
-        """Of each dataset that is answered by a node: what it is, and for whom is not staged where
-        it lies, as `d/PATH` or `f/PATH`."""
-        self.node_away_s = float(single.get("node_away_s", 0))
-        """So long readers of datasets wait for a node that is gone."""
+        self.data = Data(entries)
+        self.system = System(single) if single.get("system") else None
+        """Of a plain user's job: an image that it may write to."""
+        self.note = single.get("note", "")
+        """For the task's log, before it begins."""
         self.uid = int(single.get("uid", 0))
         """Who it runs as; 0: as we do."""
         self.guard_uid = int(single.get("guard_uid", 0))

@@ -78,7 +78,7 @@ class ShimProcess:
         parent = os.getpid()
         fds = self._opened()
         sandbox = self._sandbox
-        kinds = sandbox.has_net + sandbox.has_web + bool(sandbox.mounts)
+        kinds = sandbox.has_net + sandbox.data.has_web + bool(sandbox.data.mounts)
         if kinds:
             from swarmnode.executor.shim import hatch  # here: most jobs have none
 

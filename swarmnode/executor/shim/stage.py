@@ -9,6 +9,10 @@ and all of it is gone with the job. Shim-side: the standard library only.
 import os
 import stat
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from swarmnode.executor.shim.order import System
+
 _STAGE = "/tmp"  # noqa: S108  (always there; covered in a namespace of our own)
 
 HELD = "fd:"
@@ -32,27 +36,36 @@ def lay_out(sources: "list[str]", uid: int = 0) -> "list[int]":
     from swarmnode.executor.kernel import (
         syscalls as kernel,  # here: every other shim can do without
     )
+    from swarmnode.executor.kernel import system_overlay as system
 
     kernel.new_mount_namespace()
     devices: list[int] = []
-    trees = [_mounted(source, uid, devices) or _tree(source) for source in sources]
+    asked = [system.path_in(source) for source in sources]
+    trees = [_mounted(path, uid, devices) or _tree(path) for path, _ in asked]
     kernel.cover(_STAGE, "mode=0711,size=64k")
-    for number, (source, tree) in enumerate(zip(sources, trees, strict=True)):
+    for number, ((path, size), tree) in enumerate(zip(asked, trees, strict=True)):
         place = staged_path(number)
-        _make_place(place, is_folder=source == FOLDER or (source != FILE and _is_folder(tree)))
-        kernel.attach(tree, place)
+        _make_place(place, is_folder=path == FOLDER or (path != FILE and _is_folder(tree)))
+        if size:
+            system.lay_for(uid, tree, size, _STAGE, place)
+        else:
+            kernel.attach(tree, place)
         os.close(tree)
     return devices
 
 
-def mount_at(places: "list[str]") -> "list[int]":
+def mount_at(places: "list[str]", own: "System | None" = None) -> "list[int]":
     """A plain user: what a node answers for, each at a path, as `d/PATH` or `f/PATH`; the devices.
 
-    In namespaces of this process. Raises OSError.
+    In namespaces of this process, and so a system of its own. Raises OSError.
     """
     from swarmnode.executor.kernel import fuse_mount, syscalls
 
     fuse_mount.enter_own_namespaces()
+    if own is not None:
+        from swarmnode.executor.kernel import system_overlay as system
+
+        system.lay(own.below, own.size, own.folder)
     devices = []
     for place in places:
         device, tree = fuse_mount.open_mount(

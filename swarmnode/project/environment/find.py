@@ -50,7 +50,8 @@ def source_of(root: Path, wish: str, ours: tuple[int, int]) -> NeedsFile | None:
     if file is None:
         return None
     if not file.is_file():
-        raise ProjectError(f"--env {wish}: there is no such file in {root.name}")
+        hint = "; an image of a registry is written docker://HOST/NAME:TAG" if ":" in wish else ""
+        raise ProjectError(f"--env {wish}: there is no such file in {root.name}{hint}")
     kind = _kind_of(file)
     return NeedsFile(file, kind, python_for(root, file, kind, ours))
 

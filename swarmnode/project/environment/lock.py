@@ -8,16 +8,20 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from swarmnode.errors import ProjectError
 from swarmnode.project.environment.faults import words_for
 from swarmnode.project.environment.find import Kind, NeedsFile, table_in
-from swarmnode.project.environment.image import SavedImage
 from swarmnode.project.environment.indexes import Indexes, is_private
 from swarmnode.project.environment.weights import wheel_bytes
+
+if TYPE_CHECKING:
+    from swarmnode.project.images.conda import CondaPrefix
+    from swarmnode.project.images.saved import SavedImage
+    from swarmnode.project.registry.pull import RemoteImage
 
 _PLATFORMS: Final = {"x86_64": "x86_64-unknown-linux-gnu", "aarch64": "aarch64-unknown-linux-gnu"}
 _HASH: Final = re.compile(r"--hash=sha(256|384|512):[0-9a-f]{64,}")
@@ -53,7 +57,7 @@ class Lock(msgspec.Struct, frozen=True):
     """Some of its packages may come from places that not everybody can read."""
     is_online: bool = True
     """Some of them are had over the network only."""
-    image: SavedImage | None = None
+    image: "SavedImage | RemoteImage | CondaPrefix | None" = None
     """It is this, and no packages."""
     wheel_bytes: int = 0
     """Of its packages, packed, as the project's lock has it; 0: not known."""

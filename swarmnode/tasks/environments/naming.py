@@ -1,5 +1,6 @@
 """What environments, and what belongs to their builds, are called. Pure."""
 
+import re
 from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Final
@@ -58,6 +59,30 @@ def is_build_of(name: str, key: bytes) -> bool:
 def image_lock(digest: str) -> str:
     """The lock of an image; `digest` is of its settings, which name every layer."""
     return f"image {digest}\n"
+
+
+_PREFIX: Final = re.compile(r"(?:/[^/\x00-\x1f\x7f]{1,255})+")
+_NO_PREFIX: Final = frozenset((
+    "bin", "dev", "env", "etc", "lib", "lib32", "lib64", "libx32", "proc", "run", "sbin", "sys",
+    "usr", "work",
+))  # fmt: skip
+"""What a sandbox has there already."""
+_PREFIX_CHARS_MAX: Final = 1024
+
+
+def can_be_prefix(path: str) -> bool:
+    """Whether an environment of conda can be seen at that path, too."""
+    parts = path.split("/")[1:]
+    is_plain = _PREFIX.fullmatch(path) and ".." not in parts and "." not in parts
+    is_text = path.isprintable()
+    return (
+        bool(is_plain) and is_text and len(path) <= _PREFIX_CHARS_MAX and parts[0] not in _NO_PREFIX
+    )
+
+
+def conda_lock(digest: str, prefix: str) -> str:
+    """Of an environment of conda: the digest of its archive, and where it was, if it needs that."""
+    return f"conda {digest} {prefix}".rstrip(" ") + "\n"
 
 
 def key_of(lock: bytes, python: str, machine: str, *, allow_build: bool) -> bytes:

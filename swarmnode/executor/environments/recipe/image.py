@@ -1,9 +1,11 @@
 """The command of an image's build: from /env/.image to the folder of a whole system in /env/root.
 
 The lock names the image by the digest of its settings, and these name every layer: what comes out
-is that image or nothing. Its exit code is 0, 65 for an image that is refused, 69 for the machine.
+is that image or nothing. Or it names an environment of conda: see prefix.py. Its exit code is 0, 65
+for an image that is refused, 69 for the machine.
 """
 
+import errno
 import json
 import os
 import platform
@@ -28,33 +30,62 @@ BYTES_MAX = 64 << 30
 BAD_IMAGE = 65
 NO_MACHINE = 69
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
-_NOT_SHOWN = ("dev", "env", "proc", "run", "sys", "tmp", "work")
+_NOT_SHOWN = ("dev", "proc", "run", "sys", "tmp", "work")
 """Every task has its own."""
 _OURS = ("passwd", "group", "hosts", "resolv.conf", "nsswitch.conf", "services")
 """Files of /etc that a sandbox may put its own on; a link there would lead that elsewhere."""
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _VALUE_MAX = 32768
+_VARIABLES_MAX = 512
+_VARIABLES_BYTES_MAX = 256 << 10
+"""Each is an option of the sandbox, and all of them are handed to every program."""
+_LINK_MAX = 4095
+_OF_THE_IMAGE = {errno.ENAMETOOLONG, errno.ELOOP, errno.EMLINK, errno.ENOTDIR, errno.EISDIR}
+"""Whatever machine it is: another one would find the same."""
 _NO_VARIABLES = {"HOME", "TMPDIR", "USER", "LOGNAME", "PWD", "HOSTNAME"}
 
 
 def main(top: str = TOP) -> None:
     """Unpack, even, tell."""
-    root = os.path.join(top, "root")
     for name in os.listdir(top):
         if name not in (".lock", ".image"):  # of an attempt before
             _remove(os.path.join(top, name))
     with open(os.path.join(top, ".lock")) as file:
-        digest = file.read().split()[1]
-    source = oci.ImageSource(os.path.join(top, ".image"))
+        kind, digest, *where = file.read().split(maxsplit=2)
+    if kind == "conda":
+        _lay_out_prefix(top, digest, where[0].rstrip("\n") if where else "")
+    else:
+        _lay_out_image(top, digest)
+
+
+def _lay_out_prefix(top: str, digest: str, where: str) -> None:
+    import prefix  # type: ignore[import-not-found]  # few are
+
+    about = prefix.lay_out(top, digest, ENTRIES_MAX, BYTES_MAX)
+    about["prefix"] = where
+    os.unlink(os.path.join(top, ".lock"))
+    _write_about(top, about, prefix.variables(top))
+    _say("unpacked: %d names" % _counted(top))
+
+
+def _lay_out_image(top: str, digest: str) -> None:
+    root = os.path.join(top, "root")
+    image = oci.plain_archive(os.path.join(top, ".image"), [BYTES_MAX])
+    source = oci.ImageSource(image)
     settings, layers = oci.image_in(source, digest)
     machine = _MACHINES.get(str(settings.get("architecture")), str(settings.get("architecture")))
     if machine != platform.machine() or settings.get("os", "linux") != "linux":
         raise RefusedError("it is for %s, this machine is %s" % (machine, platform.machine()))
     os.mkdir(root, 0o755)
     _apply(root, source, layers)
+    _remove(image)
     _remove(os.path.join(top, ".image"))
     os.unlink(os.path.join(top, ".lock"))
-    _write_about(top, machine, settings.get("config") or {})
+    about: "dict[str, object]" = {
+        "python": "", "machine": machine, "glibc": "", "uv": "", "packages": [],
+    }  # fmt: skip
+    given = (settings.get("config") or {}).get("Env") or []
+    _write_about(top, about, given if isinstance(given, list) else [])
     _say("unpacked: %d names in %d layers" % (even(root), len(layers)))
 
 
@@ -85,15 +116,21 @@ def even(root: str) -> int:
             open(path, "x").close()
     if len(os.listdir(root)) > TOP_MAX:
         raise RefusedError("the image has more than %d names in its root" % TOP_MAX)
+    for folder, folders, names in os.walk(os.fsencode(root)):
+        for one in (*folders, *names):
+            if os.path.islink(os.path.join(folder, one)):
+                _relink(os.fsencode(root), folder, one)
+    return _counted(root)
+
+
+def _counted(root: str) -> int:
+    """How many names there are, in folders that everybody may enter."""
     count = 0
     for folder, folders, names in os.walk(os.fsencode(root)):
         os.chmod(folder, 0o755)
         count += len(folders) + len(names)
-        for one in (*folders, *names):
-            if os.path.islink(os.path.join(folder, one)):
-                _relink(os.fsencode(root), folder, one)
     if count > NAMES_MAX:
-        raise RefusedError("the image has %d names, limit %d" % (count, NAMES_MAX))
+        raise RefusedError("it has %d names, limit %d" % (count, NAMES_MAX))
     return count
 
 
@@ -113,6 +150,8 @@ def _relink(root: bytes, folder: bytes, name: bytes) -> None:
         here = [] if target.startswith(b"/") else above[: len(above) - climbs]
         climbs, steps = len(above), _end_of(root, here, steps)
     made = b"/".join([b".."] * climbs + steps) or b"."
+    if len(made) > _LINK_MAX:
+        raise RefusedError("a link is too long: %r" % target[:200])
     if made != target:
         os.unlink(path)
         os.symlink(made, path)
@@ -146,23 +185,30 @@ def _remove(path: str) -> None:
         os.unlink(path)
 
 
-def _write_about(top: str, machine: str, config: "dict[str, object]") -> None:
-    given = config.get("Env") or []
+def _write_about(top: str, about: "dict[str, object]", given: "list[object]") -> None:
     variables = {}
-    for text in given if isinstance(given, list) else []:
+    for text in given:
         name, _, value = str(text).partition("=")
-        is_loaders = name.startswith("LD_") and name != "LD_LIBRARY_PATH"
-        is_kept = _VARIABLE.match(name) and name not in _NO_VARIABLES and not is_loaders
-        if is_kept and value.isprintable() and len(value) < _VALUE_MAX:
+        if name in _NO_VARIABLES:
+            continue
+        if _can_be_set(name, value):
             variables[name] = value
-    about = {
-        "python": "", "machine": machine, "glibc": "", "uv": "", "packages": [],
-        "variables": variables,
-    }  # fmt: skip
+        else:
+            _say("a variable of the image is not set: %r" % name[:80])
+    size = sum(len(name) + len(value.encode()) for name, value in variables.items())
+    if len(variables) > _VARIABLES_MAX or size > _VARIABLES_BYTES_MAX:
+        raise RefusedError("it sets %d variables of %d bytes" % (len(variables), size))
+    about["variables"] = variables
     path = os.path.join(top, "about.json")
     with open(path, "w") as file:
         json.dump(about, file, indent=1, sort_keys=True)
     os.chmod(path, 0o644)
+
+
+def _can_be_set(name: str, value: str) -> bool:
+    is_loaders = name.startswith("LD_") and name != "LD_LIBRARY_PATH"
+    is_text = all(char.isprintable() or char in "\t\n" for char in value)
+    return bool(_VARIABLE.match(name)) and not is_loaders and is_text and len(value) < _VALUE_MAX
 
 
 def _say(text: str) -> None:
@@ -172,9 +218,14 @@ def _say(text: str) -> None:
 if __name__ == "__main__":
     try:
         main(*sys.argv[1:])
-    except (RefusedError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (
+        RefusedError, ValueError, LookupError, TypeError, AttributeError, RecursionError
+    ) as error:  # fmt: skip
         _say("the image is refused: %s" % error)
         sys.exit(BAD_IMAGE)
     except OSError as error:
+        if error.errno in _OF_THE_IMAGE:
+            _say("the image is refused: %s" % error)
+            sys.exit(BAD_IMAGE)
         _say("the image cannot be unpacked here: %s" % error)
         sys.exit(NO_MACHINE)

@@ -11,8 +11,14 @@ from tarball import FILE, LINK, NAME, RefusedError, Tar  # type: ignore[import-n
 
 _JSON_MAX = 8 << 20
 _MANIFESTS_MAX = 64
+_NAMES_MAX = 20000
+"""In an archive of images: some for each layer."""
+_FREE_BYTES = 64 << 20
+_RATIO_MAX = 1100
+"""Times a layer may be larger than it is packed, beside a little: no gzip gives more than 1,032."""
 _LAYERS_MAX = 256
 """Docker itself makes 127 at most."""
+_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _HEX = set("0123456789abcdef")
 
 
@@ -39,7 +45,7 @@ class ImageSource:
                     self._links[name] = os.path.normpath(os.path.join(name, "..", target))
                 elif member.kind == NAME:
                     self._links[name] = os.path.normpath(member.target.decode("utf-8", "replace"))
-                if len(self._places) + len(self._links) > 100000:
+                if len(self._places) + len(self._links) > _NAMES_MAX:
                     raise RefusedError("the archive has too many names to be an image")
 
     def has(self, name: str) -> bool:
@@ -50,7 +56,7 @@ class ImageSource:
 
     def opened(self, name: str) -> "Part":
         """Raises RefusedError."""
-        if not self.has(name) or name.startswith(("/", "..")):
+        if name.startswith("/") or ".." in name.split("/") or not self.has(name):
             raise RefusedError("the image has no %s" % name)
         if os.path.isdir(self._path):
             path = os.path.join(self._path, name)
@@ -79,18 +85,34 @@ class Part:
         return data
 
 
+def plain_archive(path: str, budget: "list[int]") -> str:
+    """The archive itself, where it came packed by gzip as a whole. Raises RefusedError."""
+    if os.path.isdir(path):
+        return path
+    with open(path, "rb") as file:
+        if file.read(2) != _GZIP:
+            return path
+        file.seek(0)
+        plain = Plain(Part(file, 0, os.path.getsize(path)), budget)
+        with open(path + ".plain", "wb") as out:
+            while piece := plain.read(1 << 20):
+                out.write(piece)
+    return path + ".plain"
+
+
 class Plain:
     """A layer's own bytes, hashed as they are read; `budget` is what all of them may have."""
 
     def __init__(self, part: Part, budget: "list[int]") -> None:
+        self._left = _FREE_BYTES + _RATIO_MAX * part.left
         head = part.read(4)
-        if head == b"\x28\xb5\x2f\xfd":
-            raise RefusedError(
-                "a layer is packed by zstd, which is not read here: "
-                "`docker save`, or `skopeo copy --dest-compress-format gzip`"
-            )
         file = _Again(head, part)
-        self._file = gzip.GzipFile(fileobj=file) if head[:2] == b"\x1f\x8b" else file  # type: ignore[call-overload]
+        if head == _ZSTD:
+            import frames  # type: ignore[import-not-found]  # few have it
+
+            self._file = frames.opened(file)
+        else:
+            self._file = gzip.GzipFile(fileobj=file) if head[:2] == _GZIP else file  # type: ignore[call-overload]
         self._budget, self._hash = budget, hashlib.sha256()
 
     def read(self, size: int) -> bytes:
@@ -100,6 +122,9 @@ class Plain:
         except (OSError, EOFError, zlib.error) as error:
             raise RefusedError("a layer is damaged: %s" % error) from error
         self._budget[0] -= len(data)
+        self._left -= len(data)
+        if self._left < 0:
+            raise RefusedError("a layer has far more bytes than it could be packed from")
         if self._budget[0] < 0:
             raise RefusedError("the layers have more bytes than an image may have")
         self._hash.update(data)
@@ -142,14 +167,14 @@ def _images(source: ImageSource) -> "list[tuple[str, list[str]]]":
     if source.has("manifest.json"):
         found = json.loads(source.data("manifest.json"))
         return [(str(one["Config"]), [str(name) for name in one["Layers"]]) for one in found]
-    todo, images, seen = [_object(source.data("index.json"))], [], 0
+    todo, images, seen = ["index.json"], [], 0
     while todo:
-        one = todo.pop()
-        seen += 1
-        if seen > _MANIFESTS_MAX:
-            raise RefusedError("the layout has too many images in it")
+        one = _object(source.data(todo.pop()))
         named = [_blob(each) for each in one.get("manifests") or []]
-        todo += [_object(source.data(name)) for name in named if source.has(name)]
+        todo += [name for name in named if source.has(name)]
+        seen += len(named)
+        if seen > _MANIFESTS_MAX:  # before they are read: all may be one, and long
+            raise RefusedError("the layout has too many images in it")
         if "layers" in one and "config" in one:
             images.append((_blob(one["config"]), [_blob(layer) for layer in one["layers"]]))
     return images

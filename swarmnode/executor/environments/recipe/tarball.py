@@ -21,6 +21,8 @@ _WORDS_MAX = 1 << 20
 """Of what precedes a member: a name has 4,096 bytes, attributes some more."""
 _OCTAL_MAX = 8**11
 """From here on a size fits no header, and only the record before it tells."""
+_NUMBER_MAX = 1 << 50
+"""No archive has such a size; nor is there a place to skip to behind it."""
 
 
 class RefusedError(Exception):
@@ -81,9 +83,7 @@ class Tar:
             raise RefusedError("an entry is of a kind that is not known: %r" % kind)
         told = said.get("size")
         if told is not None:
-            if not told.isdigit() or (int(told) != size and int(told) < _OCTAL_MAX):
-                raise RefusedError("an entry has two sizes that disagree (as in CVE-2025-62518)")
-            size = int(told)
+            size = _agreed(told, size)
         name = said.get("path", _name_in(block))
         what = FOLDER if _KINDS[kind] == FILE and name.endswith(b"/") else _KINDS[kind]
         if what != FILE and size:
@@ -149,6 +149,15 @@ def _records(words: bytes) -> "Iterator[tuple[str, bytes]]":
         words = words[length:]
 
 
+def _agreed(told: bytes, size: int) -> int:
+    """Of a size before an entry and the one in it; programs read either."""
+    is_number = told.isdigit() and len(told) < 16
+    has_no_room = is_number and int(told) >= _OCTAL_MAX and size in (0, _OCTAL_MAX - 1)
+    if not is_number or (int(told) != size and not has_no_room):
+        raise RefusedError("an entry has two sizes that disagree (as in CVE-2025-62518)")
+    return int(told)
+
+
 def _check_sum(block: bytes) -> None:
     if _number(block[148:156]) != sum(block[:148]) + 8 * 32 + sum(block[156:]):
         raise RefusedError("an entry's sum is wrong: no archive, or a damaged one")
@@ -165,8 +174,11 @@ def _text(field: bytes) -> bytes:
 
 def _number(field: bytes) -> int:
     if field[:1] == b"\x80":
-        return int.from_bytes(field[1:], "big")
+        number = int.from_bytes(field[1:], "big")
+        if number > _NUMBER_MAX:
+            raise RefusedError("an entry has a number that none can be: %r" % field)
+        return number
     digits = field.strip(b" \0")
-    if digits and (digits.strip(b"01234567") or len(digits) > len(field)):
+    if digits.strip(b"01234567"):
         raise RefusedError("an entry has a number that is none: %r" % field)
     return int(digits or b"0", 8)

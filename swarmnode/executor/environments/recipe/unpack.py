@@ -7,6 +7,7 @@ devices, owners, set-user-id bits and attributes are nobody's to give here.
 
 import os
 import stat
+from hashlib import blake2b
 
 from tarball import DEVICE, FILE, FOLDER, LINK, RefusedError, Tar, TarMember  # type: ignore[import-not-found]
 
@@ -16,28 +17,63 @@ _HIDES = b".wh."
 _OPAQUE = b".wh..wh..opq"
 _LINKS_MAX = 40
 _DEPTH_MAX = 60
+_FOLDER_BYTES_MAX = 2800
+"""Of a folder's whole name: an object holds names of 3,072 bytes, and 64 folders deep."""
+
+
+class NoFolderError(RefusedError):  # type: ignore[misc]
+    """What a name lies in is not there, or is none."""
+
+
+class Made:
+    """The names of one layer and the folders above them, by a hash each: names may be long."""
+
+    def __init__(self) -> None:
+        self._hashes: "set[bytes]" = set()
+
+    def add(self, parts: "tuple[bytes, ...]") -> int:
+        """How many are new."""
+        before, above = len(self._hashes), b""
+        for part in parts:
+            above = _hash_of(above, part)
+            self._hashes.add(above)
+        return len(self._hashes) - before
+
+    def has(self, parts: "tuple[bytes, ...]") -> bool:
+        """Whether the layer has it itself."""
+        above = b""
+        for part in parts:
+            above = _hash_of(above, part)
+        return above in self._hashes
+
+
+def _hash_of(above: bytes, part: bytes) -> bytes:
+    return blake2b(above + part, digest_size=16).digest()
 
 
 def apply(root: int, tar: "Tar", budget: "list[int]") -> None:
-    """One layer; `budget` is how many entries all of them may have. Raises RefusedError."""
-    made: "set[tuple[bytes, ...]]" = set()
+    """One layer; `budget` is how many names all of them may have. Raises RefusedError."""
+    made = Made()
     opaque = []
     for member in tar.members():
-        budget[0] -= 1
+        parts = _parts(member.name)
+        is_mark = bool(parts) and parts[-1].startswith(_HIDES)
+        # folders that it lies in are made, too
+        budget[0] -= max(1, 0 if is_mark else made.add(parts))
         if budget[0] < 0:
             raise RefusedError("the layers have more names than an image may have")
-        parts = _parts(member.name)
         if not parts:
             continue
         if parts[-1] == _OPAQUE:
             opaque.append(parts[:-1])
-        elif parts[-1].startswith(_HIDES):
+        elif is_mark:
             _hide(root, parts, made)
         else:
-            made.update(parts[:depth] for depth in range(1, len(parts) + 1))
             _put(root, parts, member, tar)
     for parts in opaque:  # it is about the layers below, wherever it stands in this one
-        folder = down(root, parts, make=True)
+        folder = _down_or_none(root, parts)
+        if folder is None:
+            continue
         for name in os.listdir(folder):
             _prune(folder, os.fsencode(name), (*parts, os.fsencode(name)), made)
         os.close(folder)
@@ -52,40 +88,60 @@ def _parts(name: bytes) -> "tuple[bytes, ...]":
     return parts
 
 
+def _down_or_none(root: int, parts: "tuple[bytes, ...]") -> "int | None":
+    """None where there is no such folder: nothing of it can be taken away."""
+    try:
+        return down(root, parts)
+    except NoFolderError:
+        return None
+
+
 def down(root: int, parts: "tuple[bytes, ...]", *, make: bool = False) -> int:
     """A descriptor of a folder; links on the way lead where they would if root were all there is.
 
     Raises RefusedError.
     """
+    names: "list[bytes]" = []
     stack, todo, links = [os.dup(root)], list(reversed(parts)), 0
     try:
         while todo:
             part = todo.pop()
             if part in (b"", b".", b".."):
-                if part == b".." and len(stack) > 1:
+                if part == b".." and names:
                     os.close(stack.pop())
+                    names.pop()
                 continue
             mode = _mode(stack[-1], part)
-            if mode is None and make:
-                os.mkdir(part, 0o755, dir_fd=stack[-1])
-            elif mode is not None and stat.S_ISLNK(mode):
+            if mode is not None and stat.S_ISLNK(mode):
                 links += 1
                 if links > _LINKS_MAX:
                     raise RefusedError("links lead nowhere: %r" % b"/".join(parts)[:200])
                 target = os.fsencode(os.readlink(part, dir_fd=stack[-1]))
-                while target.startswith(b"/") and len(stack) > 1:
+                while target.startswith(b"/") and names:
                     os.close(stack.pop())
+                    names.pop()
                 todo += reversed(target.split(b"/"))
                 continue
-            elif mode is None or not stat.S_ISDIR(mode):
-                raise RefusedError("%r lies in no folder" % b"/".join(parts)[:200])
-            stack.append(os.open(part, _FOLDER, dir_fd=stack[-1]))
-            if len(stack) > 4 * _DEPTH_MAX:
-                raise RefusedError("a name is too deep: %r" % b"/".join(parts)[:200])
+            names.append(part)
+            _check_place(names)  # where it really is: links lead to longer names than an entry has
+            stack.append(_entered(stack[-1], part, mode, make=make))
         return os.dup(stack[-1])
     finally:
         for folder in stack:
             os.close(folder)
+
+
+def _check_place(names: "list[bytes]") -> None:
+    if len(names) > _DEPTH_MAX or sum(map(len, names)) + len(names) > _FOLDER_BYTES_MAX:
+        raise RefusedError("a name is too long or too deep: %r" % b"/".join(names)[:200])
+
+
+def _entered(above: int, name: bytes, mode: "int | None", *, make: bool) -> int:
+    if mode is None and make:
+        os.mkdir(name, 0o755, dir_fd=above)
+    elif mode is None or not stat.S_ISDIR(mode):
+        raise NoFolderError("%r is no folder, and something lies in it" % name)
+    return os.open(name, _FOLDER, dir_fd=above)
 
 
 def _mode(folder: int, name: bytes) -> "int | None":
@@ -111,22 +167,19 @@ def _remove_below(folder: int, name: bytes) -> None:
     os.rmdir(name, dir_fd=folder)
 
 
-def _hide(root: int, parts: "tuple[bytes, ...]", made: "set[tuple[bytes, ...]]") -> None:
-    """What a layer below has; what this one has itself stays."""
+def _hide(root: int, parts: "tuple[bytes, ...]", made: "Made") -> None:
+    """What a layer below has, wherever it stands in this one; what this one has itself stays."""
     name = parts[-1][len(_HIDES) :]
     if name in (b"", b".", b".."):
         raise RefusedError("a layer takes away %r" % name)
-    if (*parts[:-1], name) in made:
-        return
-    folder = down(root, parts[:-1], make=True)
-    _remove(folder, name)
-    os.close(folder)
+    folder = _down_or_none(root, parts[:-1])
+    if folder is not None:
+        _prune(folder, name, (*parts[:-1], name), made)
+        os.close(folder)
 
 
-def _prune(
-    folder: int, name: bytes, parts: "tuple[bytes, ...]", made: "set[tuple[bytes, ...]]"
-) -> None:
-    if parts not in made:
+def _prune(folder: int, name: bytes, parts: "tuple[bytes, ...]", made: "Made") -> None:
+    if not made.has(parts):
         _remove(folder, name)
     elif stat.S_ISDIR(_mode(folder, name) or 0):
         inside = os.open(name, _FOLDER, dir_fd=folder)

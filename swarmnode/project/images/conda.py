@@ -1,0 +1,197 @@
+"""An environment of conda on this machine: as conda-pack writes it, or the folder that it lives in.
+
+A folder goes along as one archive that is the same while nothing in it changes; what lies in it
+knows its path, so a task sees it there, too. Reads files; blocking.
+"""
+
+import hashlib
+import os
+import platform
+import stat
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from swarmnode.errors import ProjectError
+from swarmnode.project.images.archive import BLOCK, END, FILE, FOLDER, LINK, header
+from swarmnode.project.images.documents import read_as
+from swarmnode.project.images.notes import Note, files_in
+from swarmnode.project.images.saved import members, opened
+
+META: Final = "conda-meta"
+_ROOT_MARKS: Final = ("condabin", "pkgs")
+"""Conda's own folder, with all packages that it ever fetched."""
+_ENDS: Final = (".tar", ".tar.gz", ".tgz")
+_OTHER_ENDS: Final = (".zip", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
+_MACHINES: Final = {"linux-64": "x86_64", "linux-aarch64": "aarch64"}
+_PIECE: Final = 1 << 20
+_NAMES_MAX: Final = 400_000
+_JSON_BYTES_MAX: Final = 8 << 20
+
+
+class CondaPrefix(msgspec.Struct, frozen=True):
+    """What names such an environment."""
+
+    path: Path
+    digest: str
+    """Of its archive."""
+    machine: str
+    size_bytes: int
+    """Of its archive; of a folder what a packed one would have, about."""
+    prefix: str = ""
+    """Where it is, unless it was packed to be moved."""
+
+    @property
+    def is_folder(self) -> bool:
+        """It is packed as it goes along."""
+        return bool(self.prefix)
+
+
+def is_conda(path: Path) -> bool:
+    """Whether `--env` means one: a folder, or an archive with conda's notes in it."""
+    if path.is_dir():
+        return (path / META).is_dir()
+    return path.name.endswith(_ENDS) and path.is_file() and _is_of_conda(path)
+
+
+def is_packed_otherwise(path: Path) -> bool:
+    """An archive, perhaps of conda-pack, that is not read here."""
+    return path.name.endswith(_OTHER_ENDS) and path.is_file()
+
+
+def _is_of_conda(path: Path) -> bool:
+    """Of an archive. An image has names of its own before any that an environment could have."""
+    try:
+        with opened(path) as file:
+            for name, _ in members(file, _NAMES_MAX):
+                if name.startswith(f"{META}/"):
+                    return True
+                if name in ("manifest.json", "index.json", "oci-layout") or _is_layer(name):
+                    return False
+    except (OSError, EOFError, ValueError, zlib.error):
+        return False  # whoever reads it as an image says what is wrong
+    return False
+
+
+def _is_layer(name: str) -> bool:
+    return name.startswith("blobs/") or name.endswith(("/layer.tar", "/json", "/VERSION"))
+
+
+def note_of(path: Path) -> Note:
+    """What names it; all of it is read. Raises ProjectError, OSError."""
+    if path.is_dir():
+        _check_folder(path)
+    try:
+        return _read(path)
+    except (EOFError, zlib.error, ValueError, RecursionError) as error:
+        raise ProjectError(f"{path.name} cannot be read as an environment: {error}") from error
+
+
+def prefix_of(path: Path, note: Note) -> CondaPrefix:
+    """It, with what is known of it. Raises OSError."""
+    if path.is_dir():
+        size = sum(info.st_size for _, info in files_in(path)) * 2 // 5
+        return CondaPrefix(path, note.digest, note.machine, size, os.path.realpath(path))
+    return CondaPrefix(path, note.digest, note.machine, path.stat().st_size)
+
+
+def _check_folder(path: Path) -> None:
+    if any((path / name).is_dir() for name in _ROOT_MARKS):
+        raise ProjectError(
+            f"{path.name} is the folder of conda itself: name one of its environments "
+            f"({path.name}/envs/NAME), or pack it: conda-pack"
+        )
+
+
+def _read(path: Path) -> Note:
+    """The digest of its archive, and the machine that its packages are for."""
+    digest = hashlib.sha256()
+    for piece in pieces_of(path):
+        digest.update(piece)
+    subdirs = _subdirs_in_folder(path) if path.is_dir() else _subdirs_in_archive(path)
+    subdir = next((one for one in subdirs if one != "noarch"), "")
+    machine = _MACHINES.get(subdir, subdir) or platform.machine()
+    if machine not in _MACHINES.values():
+        raise ValueError(f"its packages are for {subdir}, where no task of ours runs")
+    return Note(is_conda=True, digest=f"sha256:{digest.hexdigest()}", machine=machine)
+
+
+def _subdirs_in_folder(path: Path) -> Iterator[str]:
+    for file in sorted((path / META).glob("*.json")):
+        with open(file, "rb") as opened_file:
+            yield _subdir(opened_file.read(_JSON_BYTES_MAX))
+
+
+def _subdirs_in_archive(path: Path) -> Iterator[str]:
+    with opened(path) as file:
+        for name, size in members(file, _NAMES_MAX):
+            if name.startswith(f"{META}/") and name.endswith(".json"):
+                yield _subdir(file.read(min(size, _JSON_BYTES_MAX)))
+
+
+def _subdir(data: bytes) -> str:
+    found = read_as(data, object)
+    return str(found.get("subdir") or "noarch") if isinstance(found, dict) else "noarch"
+
+
+def pieces_of(path: Path) -> Iterator[bytes]:
+    """The archive: as it is, or of a folder, the same bytes each time. Raises OSError."""
+    if path.is_dir():
+        yield from _gathered(_packed_all(path))
+        return
+    with open(path, "rb") as file:
+        while piece := file.read(_PIECE):
+            yield piece
+
+
+def _packed_all(path: Path) -> Iterator[bytes]:
+    for name, info in files_in(path):
+        yield from _packed(path, name, info)
+    yield END
+
+
+def _gathered(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Few large ones, of which none is empty."""
+    held = bytearray()
+    for piece in pieces:
+        held += piece
+        if len(held) >= _PIECE:
+            yield bytes(held)
+            held.clear()
+    if held:
+        yield bytes(held)
+
+
+def _packed(root: Path, name: bytes, info: os.stat_result) -> Iterator[bytes]:
+    path = os.path.join(os.fsencode(root), name)
+    if stat.S_ISDIR(info.st_mode):
+        yield header(FOLDER, name)
+    elif stat.S_ISLNK(info.st_mode):
+        yield header(LINK, name, target=_inside(root, path))
+    elif stat.S_ISREG(info.st_mode):  # a socket or pipe is nothing that was installed
+        yield header(FILE, name, size=info.st_size, runs=bool(info.st_mode & 0o111))
+        yield from _contents(path, info.st_size)
+
+
+def _inside(root: Path, path: bytes) -> bytes:
+    """Where a link leads; one by a whole path into the prefix is one from where it stands."""
+    target, real = os.readlink(path), os.fsencode(os.path.realpath(root))
+    if target.startswith(real + b"/"):
+        folder = os.path.join(real, os.path.relpath(os.path.dirname(path), os.fsencode(root)))
+        target = os.path.relpath(target, folder)
+    return target
+
+
+def _contents(path: bytes, size: int) -> Iterator[bytes]:
+    left = size
+    with open(path, "rb") as file:
+        while left:
+            piece = file.read(min(left, _PIECE))
+            if not piece:
+                raise OSError(f"{os.fsdecode(path)} became shorter while it was read")
+            left -= len(piece)
+            yield piece
+    yield bytes(-size % BLOCK)
