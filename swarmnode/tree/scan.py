@@ -271,12 +271,12 @@ def entries_of(
             continue
         if name.kind is EntryKind.FILE:
             first[name.inode] = path
-        target = _relative(name.target, len(parts) - 1, inside)
+        target = relative(name.target, len(parts) - 1, inside)
         entries.append(TreeEntry(path, name.kind, name.mode, name.size, target))
     return tuple(entries)
 
 
-def _relative(target: bytes, depth: int, inside: Callable[[bytes], bytes]) -> bytes:
+def relative(target: bytes, depth: int, inside: Callable[[bytes], bytes]) -> bytes:
     """Of a link that lies so many folders deep; one that leads out stays absolute."""
     if not target.startswith(b"/") or (within := inside(target)).startswith(b"/"):
         return target

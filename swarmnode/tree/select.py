@@ -5,7 +5,7 @@ the right to run) a tree of its own. A link that is meant by itself stands for w
 asks for `latest.pt` wants a model, not a way to where it was. Many single files are one tree.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -14,9 +14,9 @@ from swarmnode.limits import OUTPUTS_APART_MAX
 from swarmnode.tree.format import EntryKind, shown
 from swarmnode.tree.limits import OUTPUT_MATCHES_MAX
 from swarmnode.tree.links import Links
-from swarmnode.tree.names import Parts
+from swarmnode.tree.names import Parts, text_of
 from swarmnode.tree.pattern import Pattern
-from swarmnode.tree.scan import Found
+from swarmnode.tree.scan import Found, inside_of, relative
 
 
 class Piece(msgspec.Struct, frozen=True):
@@ -40,16 +40,22 @@ class Selection(msgspec.Struct, frozen=True):
     """What was meant and cannot be kept, in words."""
 
 
-def select(seen: Sequence[Found], patterns: Iterable[Pattern]) -> Selection:
+def select(
+    seen: Sequence[Found], patterns: Iterable[Pattern], roots: Sequence[bytes] = ()
+) -> Selection:
     """Cut what was found (everything beneath a folder, in order) into the objects to be made.
 
+    `roots`: the absolute names of the folder. A link that leads out of its object is left out of
+    it, and a fault.
     In time that grows with names times patterns. Raises TreeRefusedError for too many of both.
     """
     meant = _Meant(seen, tuple(patterns))
     pieces, faults = _apart(meant, _Places(seen))
     if len(pieces) > OUTPUTS_APART_MAX:
         pieces, faults = [_together(meant.chosen, seen)], []
-    return Selection(tuple(pieces), meant.missing, tuple(faults))
+    closed = [_closed(piece, roots) for piece in pieces]
+    faults += [fault for _, fault in closed if fault]
+    return Selection(tuple(piece for piece, _ in closed), meant.missing, tuple(faults))
 
 
 def _apart(meant: "_Meant", places: "_Places") -> tuple[list[Piece], list[str]]:
@@ -64,6 +70,35 @@ def _apart(meant: "_Meant", places: "_Places") -> tuple[list[Piece], list[str]]:
         except TreeRefusedError as error:
             faults.append(str(error))
     return pieces, faults
+
+
+def _closed(piece: Piece, roots: Sequence[bytes]) -> tuple[Piece, str]:
+    """Without its links that lead out of it, and what is to be said of them."""
+    depth = len(piece.base)
+    inside = inside_of(*(b"/".join([root, *piece.base]) for root in roots))
+    targets = {
+        name.parts: relative(name.target, len(name.parts) - depth - 1, inside)
+        for name in piece.found
+        if name.kind is EntryKind.LINK
+    }
+    links = Links({parts[depth:]: target for parts, target in targets.items()})
+    try:
+        out = [parts for parts in targets if links.leads_out(parts[depth:])]
+    except TreeRefusedError as error:
+        out, why = list(targets), f"left out all links of {shown(piece.name)}: {error}"
+    else:
+        why = _told_of(out, targets) if out else ""
+    left = frozenset(out)
+    found = tuple(name for name in piece.found if name.parts not in left)
+    return msgspec.structs.replace(piece, found=found), why
+
+
+def _told_of(out: Sequence[Parts], targets: Mapping[Parts, bytes]) -> str:
+    more = f" (and {len(out) - 1} more links)" if len(out) > 1 else ""
+    return (
+        f"left out: {shown(out[0])} is a link that leads out of the folder, to "
+        f"{text_of(targets[out[0]])!r}{more}"
+    )
 
 
 class _Meant:

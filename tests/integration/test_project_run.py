@@ -111,7 +111,8 @@ def test_where_nothing_is_asked_for_what_it_made_is_told_and_can_be_had(
     script = "sleep 0.1; mkdir -p new/empty; echo 1 > new/a; echo '#' >> src/train.py"
     _, said = run(node, project, "--", "sh", "-c", script)
     (line,) = [line for line in said.splitlines() if line.startswith("it made or changed")]
-    assert line.startswith("it made or changed new/a, src/train.py, ")
+    size = len(TRAIN) + len("#\n1\n")
+    assert line.startswith(f"it made or changed new/a, src/train.py, {size} B; ")
     assert (project / "src/train.py").read_text() == TRAIN, "nothing comes unasked"
     task = line.split("task get ")[1].split()[0]
     env = {**os.environ, "SWARM_API": str(node.client.socket_path)}
@@ -122,6 +123,16 @@ def test_where_nothing_is_asked_for_what_it_made_is_told_and_can_be_had(
     assert (got / "new/empty").is_dir()
     assert not (got / "requirements.txt").exists()
     assert "it made" not in run(node, project, "--", "true")[1]
+
+
+def test_a_link_out_of_its_folder_costs_that_link_and_nothing_else(
+    node: LocalNode, project: Path
+) -> None:
+    script = "mkdir -p out ck; echo b >ck/best; echo m >out/metrics; ln -s ../ck/best out/best"
+    _, said = run(node, project, "--out", "out", "--", "sh", "-c", script, code=1)
+    assert "'out/best' is a link that leads out of the folder, to '../ck/best'" in said
+    assert [name.name for name in (project / "out").iterdir()] == ["metrics"]
+    assert (project / "out/metrics").read_text() == "m\n"
 
 
 def test_what_is_piped_in_is_the_commands_input(node: LocalNode, project: Path) -> None:

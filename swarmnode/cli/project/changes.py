@@ -15,17 +15,18 @@ def told(client: Client, task: str, made: Document) -> str:
     from swarmnode.errors import OutputUnsafeError
 
     get = f"swarmnode task get {task} brings it (--out NAME: straight to its place)"
-    size = human_bytes(made["size"])
     try:
-        names = _names(client, made["cap"])
+        names, size = _content(client, made["cap"])
     except (ApiError, NodeUnreachableError, EOFError, OutputUnsafeError) as error:
-        return f"it made or changed files, {size} ({error}); {get}"
+        return f"it made or changed files ({error}); {get}"
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return printable(f"it made or changed {', '.join(names[:NAMED])}{more}, {size}; {get}")
+    return printable(
+        f"it made or changed {', '.join(names[:NAMED])}{more}, {human_bytes(size)}; {get}"
+    )
 
 
-def _names(client: Client, cap: str) -> list[str]:
-    """Of a tree no more than its index is read."""
+def _content(client: Client, cap: str) -> tuple[list[str], int]:
+    """Names, and bytes of all files: of a tree no more than its index is read."""
     from swarmnode.tree.format import EntryKind
     from swarmnode.tree.names import text_of
     from swarmnode.tree.unpack import IndexReader
@@ -34,7 +35,10 @@ def _names(client: Client, cap: str) -> list[str]:
     with closing(client.download("/api/v1/objects/read", {"cap": cap})) as pieces:
         for piece in pieces:
             if (read := reader.feed(piece)) is not None:
-                entries = read[0].entries
-                files = [text_of(one.path) for one in entries if one.kind is not EntryKind.FOLDER]
-                return files or [f"{text_of(one.path)}/" for one in entries if one.path]
-    return []
+                index = read[0]
+                files = [
+                    text_of(one.path) for one in index.entries if one.kind is not EntryKind.FOLDER
+                ]
+                folders = (f"{text_of(one.path)}/" for one in index.entries if one.path)
+                return files or list(folders), index.content_bytes
+    return [], 0

@@ -109,8 +109,9 @@ class WorkFiles(ABC):
 
         In a thread: of many names and patterns it takes long, and the task chose both.
         """
+        roots = (WORK, os.fsencode(self._work(job)))
         looked = await self.scan(job)
-        return looked, await self._workers.run(partial(select, looked.found, patterns))
+        return looked, await self._workers.run(partial(select, looked.found, patterns, roots))
 
     def pack(
         self, job: JobId, base: Parts, seen: Sequence[Found], *, may_grow: bool = False

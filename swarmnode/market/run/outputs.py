@@ -64,7 +64,7 @@ async def collect(
             stored.append(await _store(executor, objects, net, record, piece))
         except OutputUnsafeError as exc:
             faults.append(str(exc))
-    if certify is not None and record.spec.env.startswith(BUILD):
+    if certify is not None and not faults and record.spec.env.startswith(BUILD):
         pieces = {text_of(joined(piece.name)): piece for piece in chosen.pieces}
         try:
             stored += await _certified(executor, objects, record, stored, pieces, certify)
@@ -153,6 +153,7 @@ async def snapshot(executor: Executor, objects: Objects, record: JobRecord) -> C
     net, stored, faults = JobNet(record.spec.shape.net), list[StoredFile](), list[str]()
     try:
         looked, chosen = await executor.select(JobId(record.job), _patterns(record))
+        faults += chosen.faults
         for piece in (*chosen.pieces, *await _unasked(executor, record, looked.found, chosen)):
             stored.append(await _put_snapshot(executor, objects, net, record, piece))
     except (OutputUnsafeError, JobUnknownError, *PUT_LATER) as exc:

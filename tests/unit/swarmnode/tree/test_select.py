@@ -2,10 +2,10 @@
 
 import pytest
 
-from swarmnode.tree.format import EntryKind
+from swarmnode.tree.format import EntryKind, write_index
 from swarmnode.tree.names import joined, parts_of
 from swarmnode.tree.pattern import Pattern
-from swarmnode.tree.scan import Found
+from swarmnode.tree.scan import Found, entries_of, inside_of
 from swarmnode.tree.select import Selection, select
 
 FOLDERS = (b"", b"results", b"results/.hidden", b"results/empty", b"logs")
@@ -16,7 +16,7 @@ LINKS = {
     b"broken": b"gone",
     b"ring": b"ring",
     b"out": b"../other",
-    b"results/link": b"../model.pt",
+    b"results/link": b"a.txt",
 }
 
 
@@ -81,6 +81,49 @@ def test_a_link_to_nothing_is_a_fault_and_the_rest_is_kept(name: str, words: str
     found = meant(name, "model.pt")
     assert names(found) == [b"model.pt"]
     assert words in found.faults[0]
+
+
+def in_out(**links: bytes) -> list[Found]:
+    """`out` with a file and these links, beside a checkpoint."""
+    found = [Found(parts_of(name), EntryKind.FOLDER, 0o755) for name in (b"", b"ck", b"out")]
+    found += [Found(parts_of(name), EntryKind.FILE, 0o644, 1) for name in (b"ck/best", b"out/m")]
+    found += [
+        Found((b"out", name.encode()), EntryKind.LINK, 0, target=to) for name, to in links.items()
+    ]
+    return sorted(found, key=lambda one: one.parts)
+
+
+@pytest.mark.parametrize("pattern", ["out", "ou*", "*"])
+@pytest.mark.parametrize("target", [b"../ck/best", b"/usr/bin/python3", b"../gone", b"/work/ck"])
+def test_a_link_out_of_its_folder_is_left_out_and_named_and_the_rest_is_kept(
+    pattern: str, target: bytes
+) -> None:
+    links = {"best": target, "by": b"best", "inner": b"m", "whole": b"/work/out/m", "no": b"gone"}
+    found = select(in_out(**links), [Pattern(pattern)], (b"/work",))
+    (piece,) = [piece for piece in found.pieces if piece.name == (b"out",)]
+    kept = [joined(one.parts) for one in piece.found]
+    assert kept == [b"out", b"out/inner", b"out/m", b"out/no", b"out/whole"]
+    (fault,) = found.faults
+    assert "'out/best' is a link that leads out of the folder, to " in fault
+    assert target.decode() in fault
+    assert "and 1 more" in fault
+    write_index(entries_of(piece.found, piece.base, inside=inside_of(b"/work/out")))
+
+
+def test_a_link_to_what_is_asked_for_as_well_costs_no_folder_that_is_whole() -> None:
+    assert select(in_out(best=b"../ck/best"), [Pattern(".")]).faults == ()
+    found = select(in_out(best=b"../ck/best"), [Pattern("out"), Pattern("ck")])
+    assert [len(piece.found) for piece in found.pieces] == [2, 2]
+    assert len(found.faults) == 1
+
+
+def test_links_that_are_a_tangle_are_left_out_and_the_rest_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("swarmnode.tree.links.TREE_LINK_STEPS_MAX", 2)
+    found = select(in_out(a=b"b", b=b"c", c=b"m"), [Pattern("out")])
+    assert [joined(one.parts) for one in found.pieces[0].found] == [b"out", b"out/m"]
+    assert "without end" in found.faults[0]
 
 
 def test_patterns_that_match_nothing_are_told() -> None:

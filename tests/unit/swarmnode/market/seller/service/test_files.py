@@ -240,3 +240,21 @@ async def test_a_hostile_folder_is_the_tasks_own_fault() -> None:
         outcome = (await alice.result(TASK)).outcome
         assert (outcome.status, outcome.reason) == ("failed", "inputs")
         assert "ends early" in outcome.detail
+
+
+@simulated
+async def test_a_link_out_of_a_folder_is_named_also_while_its_task_runs() -> None:
+    lab = SellerLab(executor=FakeExecutor(programs={"endless": endless}))
+    entries = (
+        TreeEntry(b"", EntryKind.FOLDER, 0o755),
+        TreeEntry(b"out", EntryKind.FOLDER, 0o755),
+        TreeEntry(b"out/best", EntryKind.LINK, target=b"../log.txt"),
+        TreeEntry(b"out/metrics", EntryKind.FILE, 0o644, 3),
+    )
+    async with lab.running() as alice:
+        inputs = ((".", await lab.put(write_index(entries) + b"0.9")),)
+        await alice.award(task("endless", inputs=inputs, outputs=("out",)), TASK)
+        await alice.until(State, lambda state: state.phase is Phase.RUNNING)
+        told, _ = await ask_files(alice, AskFiles(TASK, 1))
+        assert await names_in(lab, told.files[0]) == [b"", b"metrics"]
+        assert "'out/best' is a link that leads out" in told.fault
