@@ -40,18 +40,28 @@ def packed(
         yield from _gather(files, opener.open, may_grow=may_grow)
 
 
-def contents_of(root: str | int, files: Sequence[Found]) -> Iterator[bytes]:
-    """What is in these files, one after another. Raises TreeChangedError and OSError."""
+def contents_of(
+    root: str | int, files: Sequence[Found], *, may_grow: bool = False
+) -> Iterator[bytes]:
+    """What is in these files, one after another, `may_grow` as of `packed`.
+
+    Raises TreeChangedError and OSError.
+    """
     with _Opener(root) as opener:
-        yield from _gather(files, opener.open)
+        yield from _gather(files, opener.open, may_grow=may_grow)
 
 
-def hashes_of(root: str | int, files: Sequence[Found]) -> Iterator[bytes]:
-    """BLAKE3 of each of these files. Raises TreeChangedError and OSError."""
+def hashes_of(
+    root: str | int, files: Sequence[Found], *, may_grow: bool = False
+) -> Iterator[bytes]:
+    """BLAKE3 of each of these files, `may_grow` as of `packed`.
+
+    Raises TreeChangedError and OSError.
+    """
     with _Opener(root) as opener:
         for file in files:
             hashed = blake3()
-            for piece in _contents(file, opener.open(file), may_grow=False):
+            for piece in _contents(file, opener.open(file), may_grow=may_grow):
                 hashed.update(piece)
             yield hashed.digest()
 

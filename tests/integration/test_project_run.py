@@ -170,6 +170,23 @@ def test_what_is_typed_in_a_folder_of_the_project_means_that_folder(
     assert "src, where the command would begin, does not go along" in said
 
 
+def test_a_log_in_the_folder_is_no_hindrance(node: LocalNode, project: Path) -> None:
+    env = {**os.environ, "SWARM_API": str(node.client.socket_path), "HOME": "/nonexistent"}
+    line = f"{sys.executable} -m swarmnode.cli.main run -- ls"
+    for into in ("> run.log 2>&1", "2>&1 | tee -a tee.log"):
+        (project / "run.log").write_text("")
+        (project / "tee.log").write_text("begun\n")
+        done = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", f"{line} {into}"],
+            env=env, cwd=project, timeout=120, check=False, capture_output=True, text=True,
+        )  # fmt: skip
+        said = done.stdout + (project / "run.log").read_text()
+        assert done.returncode == 0, said
+        assert "changed while it was read" not in said
+        if into.startswith(">"):
+            assert "\nrun.log" not in said, "our own output does not go along"
+
+
 def test_names_that_would_paint_the_terminal_do_not(node: LocalNode, project: Path) -> None:
     (project / "\x1b[31m.pyc").write_text("x")
     _, said = run(node, project, "--dry-run", "--", "true")

@@ -45,6 +45,8 @@ class LocalFolder:
     where: str
     """As it is called in what is said of it."""
     reader: FileReader
+    may_grow: bool = False
+    """A file that has become longer since is sent as long as it was; `reader` does the same."""
 
     @property
     def size(self) -> int:
@@ -70,13 +72,15 @@ class LocalFolder:
         from swarmnode.tree.pack import contents_of
 
         full = self.full
-        return local(contents_of(self.root, [full[number] for number in numbers]), self.where)
+        wanted = [full[number] for number in numbers]
+        return local(contents_of(self.root, wanted, may_grow=self.may_grow), self.where)
 
     def tree(self) -> Iterator[bytes]:
         """All of it in one stream. Raises CliError."""
         from swarmnode.tree.pack import packed
 
-        return local(packed(self.root, self.found, self.entries), self.where)
+        pieces = packed(self.root, self.found, self.entries, may_grow=self.may_grow)
+        return local(pieces, self.where)
 
 
 def looked_at(path: Path) -> LocalFolder:

@@ -55,20 +55,23 @@ def own_folder(root: Path) -> Iterator[int]:
 
 
 def reader_in(root: Path) -> FileReader:
-    """Reads files of a project; what was read before and has not changed is known."""
+    """Reads files of a project; what was read before and has not changed is known.
+
+    A log that grows meanwhile is read as long as it was at the look.
+    """
 
     def hashes(at: str, files: "Sequence[Found]", /) -> Iterator[bytes]:
         from swarmnode.tree.pack import hashes_of
 
         if len(files) < SEEN_MIN:
-            yield from hashes_of(at, files)
+            yield from hashes_of(at, files, may_grow=True)
             return
         with ExitStack() as stack:
             try:
                 make_own(root)
                 own = stack.enter_context(own_folder(root))
             except OSError:  # a folder that is only to be read: all of it is read each time
-                yield from hashes_of(at, files)
+                yield from hashes_of(at, files, may_grow=True)
             else:
                 yield from _known_or_read(own, at, files)
 
@@ -82,7 +85,7 @@ def _known_or_read(own: int, root: str, files: "Sequence[Found]") -> Iterator[by
     seen, began_ns = SeenFiles(own), now_ns()
     known = [seen.hash_of(file) for file in files]
     unread = [file for file, content in zip(files, known, strict=True) if content is None]
-    read = hashes_of(root, unread)
+    read = hashes_of(root, unread, may_grow=True)
     hashes = [content or next(read) for content in known]
     with suppress(OSError):  # a full disk: the next time all of it is read again
         seen.write(files, hashes, began_ns)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -58,7 +59,13 @@ class Sending:
         except OutputUnsafeError as error:
             raise exits.CliError(f"{where}: {error} (.swarmignore leaves it out)", 2) from error
         return LocalFolder(
-            str(self.root), self.choice.found, entries, index, f"{where}: ", reader_in(self.root)
+            str(self.root),
+            self.choice.found,
+            entries,
+            index,
+            f"{where}: ",
+            reader_in(self.root),
+            may_grow=True,
         )
 
     def _inside(self) -> "Callable[[bytes], bytes]":
@@ -115,4 +122,24 @@ def looked_at(project: "Project", *, takes_all: bool) -> Sending:
         raise exits.CliError(f"{error} (a line in .swarmignore leaves it out)", 2) from error
     except OSError as error:
         raise folders.cannot_read(Path(error.filename or project.root), error) from error
-    return Sending(project.root, project.is_marked, chosen)
+    return Sending(project.root, project.is_marked, _without_our_own(chosen))
+
+
+def _without_our_own(chosen: "Chosen") -> "Chosen":
+    """Without the files that our own output goes into: `swarm run -- x > run.log`."""
+    from msgspec.structs import replace
+
+    from swarmnode.tree.format import EntryKind
+
+    ours = set[tuple[int, int]]()
+    for fd in (1, 2):
+        with suppress(OSError):  # a closed one
+            info = os.fstat(fd)
+            ours.add((info.st_dev, info.st_ino))
+    kept, left = list["Found"](), list["Parts"]()
+    for one in chosen.found:
+        if one.kind is EntryKind.FILE and one.inode in ours:
+            left.append(one.parts)
+        else:
+            kept.append(one)
+    return replace(chosen, found=tuple(kept), passed_over=(*chosen.passed_over, *left))

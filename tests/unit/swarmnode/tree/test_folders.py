@@ -7,16 +7,32 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from blake3 import blake3
 
 from swarmnode.errors import TreeChangedError, TreeRefusedError
 from swarmnode.tree.format import EntryKind, TreeEntry, write_index
 from swarmnode.tree.names import parts_of
-from swarmnode.tree.pack import packed
+from swarmnode.tree.pack import contents_of, hashes_of, packed
 from swarmnode.tree.scan import entries_of, inside_of, scan
 from swarmnode.tree.unpack import Unpacker
 from tests.tree_lab import listing, pack, unpack
 
 MIB = 1024 * 1024
+
+
+def test_a_file_that_only_grew_is_read_as_long_as_it_was_at_the_look(tmp_path: Path) -> None:
+    log = tmp_path / "run.log"
+    log.write_bytes(b"one\n")
+    seen = [one for one in scan(str(tmp_path)).found if one.kind is EntryKind.FILE]
+    with log.open("ab") as file:
+        file.write(b"two\n")
+    assert b"".join(contents_of(str(tmp_path), seen, may_grow=True)) == b"one\n"
+    assert list(hashes_of(str(tmp_path), seen, may_grow=True)) == [blake3(b"one\n").digest()]
+    with pytest.raises(TreeChangedError):
+        list(hashes_of(str(tmp_path), seen))
+    log.write_bytes(b"")
+    with pytest.raises(TreeChangedError):
+        list(hashes_of(str(tmp_path), seen, may_grow=True))
 
 
 def test_a_folder_comes_back_with_all_there_is_in_it(tmp_path: Path) -> None:
