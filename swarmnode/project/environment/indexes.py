@@ -32,6 +32,7 @@ _PLAIN: Final = {
 _OURS: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSL_CLIENT_CERT")
 _PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 _PLACES: Final = (("UV_INDEX", " "), ("UV_FIND_LINKS", ","), ("UV_DEFAULT_INDEX", " "))
+PYPI: Final = "https://pypi.org/simple"
 PUBLIC: Final = frozenset((
     "pypi.org", "files.pythonhosted.org", "download.pytorch.org", "data.pyg.org", "test.pypi.org",
 ))  # fmt: skip
@@ -49,6 +50,11 @@ class Indexes(msgspec.Struct, frozen=True):
         for key, apart in _PLACES:
             found += [part for part in self.variables.get(key, "").split(apart) if part]
         return found
+
+    def looked_in(self) -> list[str]:
+        """Those, and the default index where nothing else is it: folders come on top of it."""
+        is_named = self.variables.get("UV_DEFAULT_INDEX") or self.variables.get("UV_NO_INDEX")
+        return self.places() if is_named else [*self.places(), PYPI]
 
     def folders(self) -> list[Path]:
         """Those of them that are folders of this machine, and files that go with them."""

@@ -35,7 +35,6 @@ _DIRECT: Final = re.compile(r"^[\w.\[\],-]+\s*@\s*(\S+)", re.MULTILINE)
 _KEPT_BEGINS: Final = "# from"
 _BYTES: Final = re.compile(r" bytes=(\d{1,15})$")
 _PRIVATE, _ONLINE = "private", "online"
-_PYPI: Final = "https://pypi.org/simple"
 _INCLUDES_MAX: Final = 64
 _RESOLVE_S: Final = 600.0
 """Resolving takes seconds; a slow index many minutes at the most."""
@@ -125,7 +124,7 @@ def _origins(source: NeedsFile, said: str, indexes: Indexes) -> str:
     """First line of a lock that is kept: where its packages come from, in doubt from anywhere, and
     how many bytes they have."""
     size = 0
-    places = indexes.places() or [_PYPI]
+    places = indexes.looked_in()
     if source.kind in (Kind.UV_LOCK, Kind.PYLOCK):
         table = table_in(source.file)
         places = list(_places_in(table)) or places

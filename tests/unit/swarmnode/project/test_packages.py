@@ -160,6 +160,21 @@ def test_a_kept_lock_that_is_damaged_is_made_again(tmp_path: Path, damaged: byte
     assert lock(tmp_path, Indexes({})) == made
 
 
+def test_a_folder_of_packages_comes_on_top_of_the_index(tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text(f"six==1.0 --hash=sha256:{'a' * 64}\n")
+    for wanted, settings in (
+        (True, {"find-links": str(tmp_path)}),
+        (False, {"find-links": str(tmp_path), "no-index": "1"}),
+        (False, {"index-url": f"file://{tmp_path}"}),
+        (True, {}),
+    ):
+        own = tmp_path / f"own-{len(list(tmp_path.iterdir()))}"
+        own.mkdir()
+        source = source_of(tmp_path, "", OURS)
+        assert source is not None
+        assert lock_of(source, own, for_uv(settings, {})).is_online is wanted, settings
+
+
 def test_a_pylock_becomes_lines_with_its_hashes() -> None:
     wheel = {"name": "six.whl", "hashes": {"sha256": "b" * 64}}
     table = {
