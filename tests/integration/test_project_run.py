@@ -187,6 +187,26 @@ def test_a_log_in_the_folder_is_no_hindrance(node: LocalNode, project: Path) -> 
             assert "\nrun.log" not in said, "our own output does not go along"
 
 
+def test_the_settings_of_a_project_name_its_command(node: LocalNode, project: Path) -> None:
+    settings = project / "pyproject.toml"
+    settings.write_text('[tool.swarm]\nrun = ["echo", "from the settings"]\n')
+    assert run(node, project)[0] == "from the settings\n"
+    assert run(node, project, "--", "echo", "typed")[0] == "typed\n"
+    settings.write_text('[tool.swarm]\nrun = "echo"\n')
+    assert "run is a list of words" in run(node, project, code=2)[1]
+
+
+def test_without_a_command_beside_a_node_that_runs_one_is_asked_for(
+    node: LocalNode, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(project))
+    monkeypatch.setenv("SWARM_HOME", "")
+    (project / "swarm").mkdir(mode=0o700)
+    (project / "swarm/api.sock").symlink_to(node.client.socket_path)
+    said = run(node, project, code=2)[1]
+    assert "a node already runs here: give a COMMAND after --" in said
+
+
 def test_names_that_would_paint_the_terminal_do_not(node: LocalNode, project: Path) -> None:
     (project / "\x1b[31m.pyc").write_text("x")
     _, said = run(node, project, "--dry-run", "--", "true")

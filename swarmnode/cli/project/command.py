@@ -1,6 +1,7 @@
 """`run -- COMMAND`: this folder's program on the machine of the pool that suits it best."""
 
 import os
+import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -38,12 +39,14 @@ from swarmnode.cli.task.submitting import (
     show_dry_run,
     stay_with,
 )
+from swarmnode.home.folders import locate
 
 if TYPE_CHECKING:
     from swarmnode.cli.project.results import Bringer
     from swarmnode.project.environment.lock import Lock
     from swarmnode.project.root import Project
 
+_NO_COMMAND: Final = "give a COMMAND after --: swarm run [OPTIONS] -- python train.py"
 _NODE_FLAGS: Final = ("profile", "addresses", "api_tcp", "log_level")
 _SIGNAL_PATH: Final = "/api/v1/tasks/{task}/signal"
 """As old as `changes`."""
@@ -73,12 +76,15 @@ def run(argv: tuple[str, ...], **flags: Any) -> int:  # noqa: ANN401  (one per o
     [tool.swarm] in pyproject.toml may say what options say. The first Ctrl-C is the program's, a
     second one cancels; --detach returns at once.
 
-    Without COMMAND: the same as `up`, the node of this machine in the foreground.
+    Without COMMAND: `run` of [tool.swarm], else as `up`, the node of this machine in the foreground.
     """
     node_flags = {name: flags.pop(name) for name in _NODE_FLAGS}
     if not argv and flags["spec_file"] is None:
-        _refuse_without_command(flags)
-        start(**node_flags)
+        argv = _command_of_project(node_flags)
+        if not argv:
+            _refuse_without_command(flags)
+            _refuse_beside_a_node()
+            start(**node_flags)
     if any(node_flags.values()):
         raise click.UsageError("--profile, --listen, --api-tcp, --log-level are options of up")
     return _send(argv, **flags)
@@ -178,10 +184,34 @@ def _store(
     spec["inputs"] = {**(spec.get("inputs") or {}), **stored}
 
 
+def _command_of_project(node_flags: Mapping[str, Any]) -> tuple[str, ...]:
+    """`run` in [tool.swarm]; empty where there is none, or a node is plainly meant."""
+    if any(node_flags.values()):
+        return ()
+    home, here = Path(os.path.expanduser("~")).resolve(), Path.cwd()
+    if home.is_relative_to(here):  # no project: where services begin
+        return ()
+    run = project_here().settings.get("run", ())
+    if isinstance(run, str) or not all(isinstance(word, str) for word in run):
+        raise exits.CliError('[tool.swarm]: run is a list of words: ["python3", "x.py"]', 2)
+    return tuple(run)
+
+
+def _refuse_beside_a_node() -> None:
+    """Who has one already meant to run something on it."""
+    with socket.socket(socket.AF_UNIX) as asked:
+        asked.settimeout(1.0)
+        try:
+            asked.connect(str(locate(os.environ).api_socket))
+        except OSError:  # nobody is there: it is the node that is meant
+            return
+    raise click.UsageError(f"a node already runs here: {_NO_COMMAND}")
+
+
 def _refuse_without_command(flags: Mapping[str, Any]) -> None:
     unsaid = {"fmt": "table", "wait_s": 0.0}
     if any(value not in (None, (), False, unsaid.get(name)) for name, value in flags.items()):
-        raise click.UsageError("give a COMMAND after --: swarm run [OPTIONS] -- python train.py")
+        raise click.UsageError(_NO_COMMAND)
 
 
 def _spec_of(
