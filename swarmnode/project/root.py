@@ -1,6 +1,7 @@
 """Where a project begins, and what its pyproject.toml says of us. Blocking."""
 
 import os
+import re
 import stat
 import tomllib
 from pathlib import Path
@@ -56,14 +57,30 @@ def _is_marked(folder: Path) -> bool:
 
 def settings_in(file: Path) -> dict[str, Any]:
     """[tool.swarm] of a pyproject.toml, empty where there is none. Raises ProjectError."""
-    try:
-        table = tomllib.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise ProjectError(f"{text_of(bytes(file))} cannot be read: {error}") from error
+    table = _table_of(file)
     tool = table.get("tool", {})
     settings = tool.get("swarm", {}) if isinstance(tool, dict) else {}
     if not isinstance(settings, dict):
         raise ProjectError(f"{text_of(bytes(file))}: [tool.swarm] is not a table")
     return settings
+
+
+def scripts_in(root: Path) -> dict[str, str]:
+    """[project.scripts] of a project: of each the package that can be run instead.
+
+    Raises ProjectError.
+    """
+    project = _table_of(root / PROJECT_FILE).get("project", {})
+    scripts = project.get("scripts", {}) if isinstance(project, dict) else {}
+    if not isinstance(scripts, dict):
+        return {}
+    return {name: re.split(r"[.:]", str(entry))[0] for name, entry in scripts.items()}
+
+
+def _table_of(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise ProjectError(f"{text_of(bytes(file))} cannot be read: {error}") from error

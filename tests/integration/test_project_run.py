@@ -207,6 +207,32 @@ def test_without_a_command_beside_a_node_that_runs_one_is_asked_for(
     assert "a node already runs here: give a COMMAND after --" in said
 
 
+@pytest.mark.parametrize(
+    ("words", "code", "helps"),
+    [
+        (
+            ("python", "src/train.py"),
+            127,
+            "names no packages (requirements.txt, ...): write python3",
+        ),
+        (("digits",), 127, "the project is not installed: python3 -m digits_of"),
+        (("no-such-one",), 127, "no program no-such-one on the machine that ran it"),
+        (("python3", "-m", "nosuch"), 1, "the machine's own Python has no nosuch"),
+        (
+            ("python3", "-c", "import socket; socket.create_connection(('x.example', 80))"),
+            1,
+            "the task has no network: --net HOST",
+        ),
+    ],
+)
+def test_what_lacks_there_gets_the_line_that_helps(
+    node: LocalNode, project: Path, words: tuple[str, ...], code: int, helps: str
+) -> None:
+    scripts = "[project]\nname = 'digits'\n[project.scripts]\ndigits = 'digits_of.cli:main'\n"
+    (project / "pyproject.toml").write_text(scripts)
+    assert helps in run(node, project, "--", *words, code=code)[1]
+
+
 def test_names_that_would_paint_the_terminal_do_not(node: LocalNode, project: Path) -> None:
     (project / "\x1b[31m.pyc").write_text("x")
     _, said = run(node, project, "--dry-run", "--", "true")

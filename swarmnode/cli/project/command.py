@@ -13,7 +13,7 @@ from swarmnode.cli.client import Client, Document
 from swarmnode.cli.nouns.up import node_options, start
 from swarmnode.cli.output import output_option, printable
 from swarmnode.cli.project import changes, packages
-from swarmnode.cli.project.hints import of_failure, refuse_missing
+from swarmnode.cli.project.hints import of_failure, of_network, of_program, refuse_missing
 from swarmnode.cli.project.places import (
     data_from_here,
     from_here,
@@ -76,7 +76,7 @@ def run(argv: tuple[str, ...], **flags: Any) -> int:  # noqa: ANN401  (one per o
     [tool.swarm] in pyproject.toml may say what options say. The first Ctrl-C is the program's, a
     second one cancels; --detach returns at once.
 
-    Without COMMAND: `run` of [tool.swarm], else as `up`, the node of this machine in the foreground.
+    Without COMMAND: `run` of [tool.swarm], else as `up`, this machine's node in the foreground.
     """
     node_flags = {name: flags.pop(name) for name in _NODE_FLAGS}
     if not argv and flags["spec_file"] is None:
@@ -284,9 +284,19 @@ def _brought(client: Client, stayed: Stayed, bringer: "Bringer | None") -> int:
 
 
 def _explain(stayed: Stayed, project: "Project", sending: Sending, spec: Document) -> None:
-    """What helps where a module lacked."""
+    """What helps where a module, a program or the network lacked."""
+    from swarmnode.project.root import scripts_in
+
+    if not stayed.code:
+        return
     seen = "" if spec.get("built") else str(spec.get("env", ""))
     lacks = packages.LACKS if spec.get("built") else ""
-    words = of_failure(stayed.last_words, project.within, sending.names(), seen, lacks)
-    if stayed.code and words:
+    said = stayed.last_words
+    words = of_failure(said, project.within, sending.names(), seen, lacks)
+    words = words or of_program(
+        said, scripts_in(project.root), has_packages=bool(seen or spec.get("built"))
+    )
+    if not spec.get("net"):
+        words = words or of_network(said)
+    if words:
         task_follow.say(words)

@@ -17,7 +17,15 @@ if TYPE_CHECKING:
 
 _PYTHON: Final = re.compile(r"(?:.*/)?(?:python|pypy)[0-9.]*")
 _WITH_VALUE: Final = frozenset({"-W", "-X", "--check-hash-based-pycs"})
-_NO_MODULE: Final = re.compile(r"ModuleNotFoundError: No module named '([^'.]+)")
+_NO_MODULE: Final = re.compile(
+    r"(?:ModuleNotFoundError|(?:python|pypy)[0-9.]*): No module named '?([^'.\s]+)"
+)
+_NO_PROGRAM: Final = re.compile(
+    r"execvp ([\w./+-]+): No such file|exec: (?:line \d+: )?([\w./+-]+): not found"
+)
+_NO_NAME: Final = re.compile(
+    r"Temporary failure in name resolution|getaddrinfo failed|Could not resolve host"
+)
 
 
 def refuse_missing(
@@ -124,9 +132,36 @@ def of_failure(
     `lacks` is what to say of a module instead, where the environment is the project's own.
     """
     found = _NO_MODULE.search(stderr.decode("utf-8", "replace"))
+    return _of_module(found[1], within, sent, env, lacks) if found else ""
+
+
+def of_program(stderr: bytes, scripts: Mapping[str, str], *, has_packages: bool) -> str:
+    """Where the command itself is not there; `scripts` of the project lead to modules."""
+    found = _NO_PROGRAM.search(stderr.decode("utf-8", "replace"))
     if found is None:
         return ""
-    module = found[1]
+    name = found[1] or found[2]
+    if name in scripts:
+        python = "python" if has_packages else "python3"
+        return f"no program {name} there: the project is not installed: {python} -m {scripts[name]}"
+    if name == "python" and not has_packages:
+        return (
+            "no program python there: this folder names no packages (requirements.txt, ...): "
+            "write python3"
+        )
+    return f"no program {name} on the machine that ran it"
+
+
+def of_network(stderr: bytes) -> str:
+    """For a task that has none, and looked for a host."""
+    if _NO_NAME.search(stderr.decode("utf-8", "replace")) is None:
+        return ""
+    return "the task has no network: --net HOST (or pypi, hf, wandb, github, internet) gives it one"
+
+
+def _of_module(
+    module: str, within: "Parts", sent: "Mapping[Parts, Found]", env: str, lacks: str
+) -> str:
     names = (os.fsencode(module), os.fsencode(f"{module}.py"))
     places = [parts[:-1] for parts in sent if len(parts) > 1 and parts[-1] in names]
     if places:
