@@ -12,7 +12,8 @@ _HELP: Final = (
         "that index: UV_INDEX=URL, or extra-index-url in pip.conf",
     ),
     (
-        re.compile(r"no usable wheels|no wheels|building (?:source distributions )?is disabled|"
+        re.compile(r"no usable wheels|no wheels|"
+                   r"building (?:source distributions |from source )?is disabled|"
                    r"has no binary|only-binary", re.IGNORECASE),
         "a package has no wheel for this Python and platform: --allow-build builds it in the "
         "sandbox, or name a version that has one",
@@ -32,6 +33,7 @@ _HELP: Final = (
         "two of the requirements exclude each other: loosen one of them",
     ),
 )  # fmt: skip
+_NO_WHEEL: Final = 1
 _ORDER: Final = (2, 3, 1, 0, 4)
 """Who cannot reach an index is told nothing about names."""
 
@@ -39,9 +41,7 @@ _ORDER: Final = (2, 3, 1, 0, 4)
 def words_for(name: str, said: str) -> str:
     """What went wrong with a file, and what helps."""
     told = "\n".join(f"  {line}" for line in said.strip().splitlines()[-_KEPT:])
-    if "hint:" in said:
-        return f"{name} cannot be resolved:\n{told}"
-    for number in _ORDER:
+    for number in (_NO_WHEEL,) if "hint:" in said else _ORDER:  # uv's own hints help, but there
         pattern, remedy = _HELP[number]
         if pattern.search(said):
             return f"{name} cannot be resolved:\n{told}\n{remedy}"

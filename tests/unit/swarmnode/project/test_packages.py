@@ -198,6 +198,7 @@ def test_a_pylock_becomes_lines_with_its_hashes() -> None:
         ("Because shapse was not found in the package registry", "spelt"),
         ("a==1 depends on b<2 ... your requirements are unsatisfiable", "loosen one"),
         ("x==1 has no usable wheels", "--allow-build"),
+        ("hint: Wheels are required for `x` because building from source is disabled", "--allow-b"),
         ("HTTP status client error (401 Unauthorized)", "netrc"),
     ],
 )
