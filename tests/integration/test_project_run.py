@@ -233,6 +233,14 @@ def test_what_lacks_there_gets_the_line_that_helps(
     assert helps in run(node, project, "--", *words, code=code)[1]
 
 
+def test_out_without_a_pattern_is_refused_before_anything_runs(
+    node: LocalNode, project: Path
+) -> None:
+    said = run(node, project, "--out", "--", "python3", "src/train.py", "a", "0", code=2)[1]
+    assert "--out needs a PATTERN before --" in said
+    assert "sending" not in said
+
+
 def test_names_that_would_paint_the_terminal_do_not(node: LocalNode, project: Path) -> None:
     (project / "\x1b[31m.pyc").write_text("x")
     _, said = run(node, project, "--dry-run", "--", "true")
