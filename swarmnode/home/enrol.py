@@ -71,12 +71,18 @@ def found_network(
 ) -> Enrolled:
     """Create a network with this machine as its first member.
 
-    Raises IdentityError when this home already belongs to another network.
+    Raises IdentityError when this home already belongs to another network or lab.
     """
     home.make()
     if home.membership_file.exists():
         _check_founded_here(home)
-        return standing(home, False, now_ms)
+        enrolled = standing(home, False, now_ms)
+        if enrolled.me is not None and enrolled.me.lab_name != names.lab:
+            raise IdentityError(
+                f"this machine is in lab {enrolled.me.lab_name} already, and nothing was changed: "
+                "use another SWARM_HOME for another lab"
+            )
+        return enrolled
     person = key_in(home.member_key, entropy)
     network = _founders(home.network_key, person, "network")
     keys = Keys(

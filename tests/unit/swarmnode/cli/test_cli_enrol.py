@@ -68,6 +68,13 @@ def test_who_joins_again_keeps_their_name_and_is_told_to_restart_a_node_that_run
     assert "start it again" in again["next"]
 
 
+def test_another_lab_for_a_machine_that_is_in_one_is_refused(alpha: Path) -> None:
+    done = swarmnode(alpha, "init", "--new-network", "--lab", "other")
+    assert "is in lab physics already, and nothing was changed" in complaint(done, done.returncode)
+    assert done.returncode not in (0, 2)
+    assert swarmnode(alpha, "init", "--new-network", "--lab", "physics").returncode == 0
+
+
 def test_from_nothing_to_two_members(tmp_path: Path) -> None:
     alpha, beta = tmp_path / "alpha", tmp_path / "beta"
     first = document(swarmnode(alpha, "init", "--new-network", *NAMES, "-o", "json"))
