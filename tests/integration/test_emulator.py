@@ -66,7 +66,7 @@ def test_a_burst_is_no_faster_than_the_line(lab: EmulatedLab, where: str) -> Non
     start(lab, "alice", "burst", lab.address("bob"), "100")
     heard = json.loads(sink.stdout.readline())
     assert heard["packets"] == 100
-    assert heard["span_s"] >= 0.9 * 99 * 1500 * 8 / 10e6
+    assert heard["span_s"] >= 0.8 * 99 * 1500 * 8 / 10e6  # the first may be heard late
     assert lab.stats()["alice>bob"]["bytes"] == 150_000
 
 
