@@ -1,8 +1,8 @@
 """Projects as people have them, with packages of the public index, each by one command.
 
-A project is a folder of tests/projects/public, copied and otherwise untouched. What it prints and
-leaves is compared with a run here, in an environment that uv makes of the same files. They need
-the package index and some hundred megabytes: `make test-projects`.
+A project is a folder of tests/projects/public, copied, with the lock that uv makes of it, and
+otherwise untouched. What it prints and leaves is compared with a run here, in an environment that
+uv makes of the same files. They need the package index: `make test-projects`.
 """
 
 import ipaddress
@@ -70,6 +70,12 @@ def _reach() -> dict[str, str]:
     return {"COMPUTE__NET_PRIVATE": ",".join(f"{host}:443" for host in inside)} if inside else {}
 
 
+def _uv(folder: Path, *words: str, **settings: str) -> None:
+    uv = str(Path(sys.executable).parent / "uv")
+    env = {**os.environ, **settings}
+    subprocess.run([uv, *words], cwd=folder, env=env, check=True, capture_output=True)
+
+
 def _run(node: LocalNode, folder: Path, project: Project) -> tuple[str, str, float]:
     """What it printed and what was said of it; seconds from the command to the first line."""
     out = ("--out", project.result) if project.result else ()
@@ -97,9 +103,8 @@ def _locally(folder: Path, project: Project) -> str:
     """What the same command prints here."""
     place = folder.parent / "venv"
     env = {**os.environ, "VIRTUAL_ENV": str(place), "COLUMNS": "80"}
-    uv = str(Path(sys.executable).parent / "uv")
-    for words in (("venv", "--python", sys.executable, str(place)), project.packages):
-        subprocess.run([uv, *words], cwd=folder, env=env, check=True, capture_output=True)
+    _uv(folder, "venv", "--python", sys.executable, str(place))
+    _uv(folder, *project.packages, VIRTUAL_ENV=str(place))
     argv = [str(place / "bin" / project.argv[0]), *project.argv[1:]]
     done = subprocess.run(argv, cwd=folder, env=env, check=True, capture_output=True, text=True)
     return done.stdout
@@ -111,8 +116,10 @@ def test_a_project_gives_what_it_gives_here_and_starts_at_once_the_second_time(
     project: Project, node: LocalNode, tmp_path: Path
 ) -> None:
     here, there = tmp_path / "here" / project.name, tmp_path / "there" / project.name
-    for folder in (here, there):
-        shutil.copytree(PROJECTS / project.name, folder)
+    shutil.copytree(PROJECTS / project.name, here)
+    if project.packages == LOCKED:
+        _uv(here, "lock", "--python", sys.executable)
+    shutil.copytree(here, there)
     expected = _locally(here, project)
     printed, said, first_s = _run(node, there, project)
     assert printed == expected, said
