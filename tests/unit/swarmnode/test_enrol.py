@@ -85,7 +85,9 @@ def test_founding_writes_four_private_keys_and_a_membership(alpha: Home) -> None
 
 def test_founding_again_changes_nothing(alpha: Home) -> None:
     before = contents(alpha)
-    assert not enrol.found_network(alpha, BOB, os.urandom, NOW).changed
+    assert not enrol.found_network(alpha, ANN, os.urandom, NOW).changed
+    with pytest.raises(IdentityError, match=f"in lab {ANN.lab} already"):
+        enrol.found_network(alpha, BOB, os.urandom, NOW)
     assert contents(alpha) == before
 
 
