@@ -108,7 +108,7 @@ class Host(Protocol):
         """Smoothed round-trip time, or None before the first measurement."""
 
     def copies(self) -> Mapping[PeerId, tuple[str, ...]]:
-        """Keys with which two machines call us, and the hosts they call from."""
+        """Keys that two machines have, ours among them, and their hosts where known."""
         ...
 
     async def disconnect(self, peer: PeerId, reason: str) -> None:

@@ -221,10 +221,11 @@ class StatusReader(msgspec.Struct):
             *self.peers.membership.twins().items(),
         ):
             member = view.find(peer)
+            at = f", at {' and '.join(places)}" if places else ""
             named = "this machine" if peer == me else (member.name if member else "") or peer
             warnings[peer] = (
-                f"two nodes run with the key of {named} ({peer}), at {' and '.join(places)}: a "
-                "copied home? Stop one; let the copy join anew from an empty SWARM_HOME"
+                f"two nodes run with the key of {named} ({peer}){at}: a copied home? "
+                "Stop one; let the copy join anew from an empty SWARM_HOME"
             )
         return tuple(warnings[peer] for peer in sorted(warnings))
 

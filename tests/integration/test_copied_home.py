@@ -35,6 +35,6 @@ def test_a_copied_home_that_runs_twice_is_named_by_the_others_and_by_itself() ->
         )
         until(
             lambda: any(names_the_copy(one) for one in (bob, copy)),
-            within_s=150,  # a dial that failed is tried again within a minute
+            within_s=60,
             what="one of the two names the other",
         )

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from p2p.errors import DialError
+from p2p.errors import DialError, PeerUnreachableError
 from p2p.host.libp2p.host import HostConfig, Libp2pHost
 from p2p.host.peers.config import DialConfig
 from p2p.host.rpc.service import Rpc
@@ -133,3 +133,16 @@ async def test_a_name_is_resolved() -> None:
     async with running(alice, bob):
         address = bob.addresses()[0].replace("/ip4/127.0.0.1/", "/dns4/localhost/")
         assert await alice.dial(address) == bob.peer_id
+
+
+async def test_whoever_is_told_that_another_runs_with_its_key_remembers_that() -> None:
+    low, high = sorted((lone_host("alice"), lone_host("bob")), key=lambda host: host.peer_id)
+    copy = lone_host("alice" if low.peer_id == lone_host("alice").peer_id else "bob")
+    async with running(low, high, copy):
+        (where,) = high.addresses()
+        await low.dial(where)
+        copy.learn(high.peer_id, [where])
+        with pytest.raises(PeerUnreachableError, match="copied home"):
+            await copy.send(high.peer_id, TrafficClass.CONTROL, b"by a call that few hear of")
+        assert copy.copies() == {low.peer_id: ()}
+        assert low.copies() == {}

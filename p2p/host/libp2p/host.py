@@ -64,7 +64,7 @@ class Libp2pHost:
         self._in_use = self._make_in_use()
         self._joining = self._make_joining(network, admission)
         self.conns = self._make_conns(here, swarm)
-        ways = HostWays(self._boxes, self._book, self.conns)
+        ways = HostWays(self._boxes, self._book, self.conns, self._joining.copies)
         within_s = self._config.dial_within_s
         self._relays = Relays(self._peer_id, network, self._config.relay, ways, within_s)
         self._serve_ours(network, swarm)
@@ -252,7 +252,7 @@ class Libp2pHost:
         return self._boxes.stats()
 
     def copies(self) -> Mapping[PeerId, tuple[str, ...]]:
-        """Keys with which two machines call us, and their hosts."""
+        """Keys that two machines have, ours among them, and their hosts where known."""
         return self._joining.copies.now()
 
     async def disconnect(self, peer: PeerId, reason: str) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from p2p.host.addresses import Address
 from p2p.host.libp2p.connections import Connections
 from p2p.host.peers.address_book import AddressBook
-from p2p.host.peers.copies import settled
+from p2p.host.peers.copies import ClonedKeys
 from p2p.host.peers.outboxes import Boxes
 from p2p.host.peers.peer import PeerConn
 from p2p.host.relay.relayed_stream import RelayedStream
@@ -15,8 +15,10 @@ from p2p.ids import PeerId
 class HostWays:
     """Satisfies p2p.host.relay.service.Ways."""
 
-    def __init__(self, boxes: Boxes, book: AddressBook, conns: Connections) -> None:
-        self._boxes, self._book, self._conns = boxes, book, conns
+    def __init__(
+        self, boxes: Boxes, book: AddressBook, conns: Connections, copies: ClonedKeys
+    ) -> None:
+        self._boxes, self._book, self._conns, self._copies = boxes, book, conns, copies
 
     def live_conn(self, peer: PeerId) -> PeerConn | None:
         """A peer's first connection, when it is in use and not closing."""
@@ -41,7 +43,7 @@ class HostWays:
     async def settle(self, conn: PeerConn) -> None:
         """Return once the peer is up; DialError when this connection is not used."""
         if conn.is_duplicate:
-            await settled(self._boxes.of(conn.peer), conn.address)
+            await self._copies.settled(self._boxes.of(conn.peer), conn.address)
         elif not conn.joined.is_set():
             raise conn.dial_error()
 

@@ -30,23 +30,12 @@ IS_COPY: Final = (
 )
 
 
-async def settled(box: PeerBox, address: str) -> None:
-    """The peer says that another connection is in use: return once we hear so there, too.
-
-    Raises DialError when there is none: then it is another machine's.
-    """
-    with trio.move_on_after(SELF_SETTLES_S):
-        while box.conn is None:
-            await box.changed.park()
-    if box.conn is None:
-        raise DialError(address, "peer", IS_COPY)
-
-
 class ClonedKeys(msgspec.Struct):
-    """Those that were noticed."""
+    """Those that were noticed, our own among them."""
 
+    me: PeerId
     _seen: dict[PeerId, tuple[float, tuple[str, ...]]] = msgspec.field(default_factory=dict)
-    """When that was last, and the hosts of the two; forgotten after NAMED_S."""
+    """When that was last, and the hosts of the two as far as known; forgotten after NAMED_S."""
 
     def refused(self, conn: PeerConn, other: PeerConn) -> None:
         """`conn` was dialled to us, and gives way to `other`, which is in use and answers."""
@@ -58,8 +47,21 @@ class ClonedKeys(msgspec.Struct):
         }
         self._seen[conn.peer] = (now_s, tuple(sorted(hosts)))
 
+    async def settled(self, box: PeerBox, address: str) -> None:
+        """The peer says that another connection is in use: return once we hear so there, too.
+
+        Raises DialError when there is none: then it is another machine's. That is remembered,
+        whatever becomes of the dial: it may have been one that nobody asks about.
+        """
+        with trio.move_on_after(SELF_SETTLES_S):
+            while box.conn is None:
+                await box.changed.park()
+        if box.conn is None:
+            self._seen[self.me] = (trio.current_time(), ())
+            raise DialError(address, "peer", IS_COPY)
+
     def now(self) -> Mapping[PeerId, tuple[str, ...]]:
-        """Keys that two machines have, and the hosts they call from."""
+        """Keys that two machines have, and the hosts they call from where those are known."""
         latest_s = trio.current_time() - NAMED_S
         self._seen = {peer: seen for peer, seen in self._seen.items() if seen[0] >= latest_s}
         return {peer: self._seen[peer][1] for peer in sorted(self._seen)}

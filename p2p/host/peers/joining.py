@@ -54,7 +54,7 @@ class Joining:
         self._admission = admission
         self._deadline_s = deadline_s
         self._boxes, self._in_use = boxes, in_use
-        self.copies = ClonedKeys()
+        self.copies = ClonedKeys(own)
 
     @property
     def me(self) -> Caller:
