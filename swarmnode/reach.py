@@ -33,6 +33,7 @@ PRESETS: Final[Mapping[str, tuple[str, ...]]] = {
 MIRRORS: Final[Mapping[str, str]] = {"pypi": "pypi.mirror.swarm", "hf": "hf.mirror.swarm"}
 """Names, in a task's network only, at which its machine answers for a preset: see mirror."""
 
+_BARE: Final = "A host without a dot in its name is written with its port, as {}:443"
 _LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _NAME_CHARS_MAX: Final = 253
@@ -55,9 +56,25 @@ def word(text: str) -> str:
     return f"{host}:{port}" if port else host
 
 
+def owners_word(text: str) -> str:
+    """A word in which an owner allows. Raises ValueError, also for what looks like a preset."""
+    known = word(text)
+    if near := _preset_meant(known, 0.75):
+        raise ValueError(f"{known!r} is no preset: did you mean {near}? {_BARE.format(known)}")
+    return known
+
+
 def parse(texts: Iterable[str]) -> tuple[str, ...]:
-    """What a task asks for, each word once; nothing for `none`. Raises ValueError."""
+    """What a task asks for, each word once; nothing for `none`. Raises ValueError.
+
+    A name without a dot that is no preset is a misspelt one: no host of the internet has such.
+    """
     words = tuple(dict.fromkeys(word(text) for text in texts))
+    for text in words:
+        if not _is_plain(text):
+            near = _preset_meant(text, 0.6)
+            hint = f"did you mean {near}?" if near else f"write {_FORMS}."
+            raise ValueError(f"{text!r} is no preset: {hint} {_BARE.format(text)}")
     if len(words) > NET_WORDS_MAX:
         raise ValueError(f"{len(words)} hosts, limit {NET_WORDS_MAX}: use *.HOST, or {INTERNET}")
     if NONE in words and len(words) > 1:
@@ -130,6 +147,23 @@ def is_name(text: str) -> bool:
 def is_literal(text: str) -> bool:
     """Whether resolvers take it for an address, also the odd forms (0x7f.1, 2130706433)."""
     return bool(_NUMBER.fullmatch(text.rsplit(".", 1)[-1])) or ":" in text
+
+
+def _is_plain(text: str) -> bool:
+    """Not a bare name that is no preset."""
+    return text in (NONE, INTERNET, *PRESETS) or "." in text or ":" in text
+
+
+def _preset_meant(text: str, alike: float) -> str:
+    """The preset that a bare name is nearly; empty for none."""
+    import difflib  # here: few need it
+
+    if _is_plain(text):
+        return ""
+    known = (NONE, INTERNET, *PRESETS)
+    swapped = [name for name in known if sorted(name) == sorted(text)]  # which difflib thinks far
+    near = swapped or difflib.get_close_matches(text, known, n=1, cutoff=alike)
+    return near[0] if near else ""
 
 
 def _is_word(text: str) -> bool:

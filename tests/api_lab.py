@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Never, TypeVar
 
 import trio
+from msgspec.structs import replace
 
 from p2p.identity.keys import KeySigner
 from p2p.ids import PeerId
@@ -176,7 +177,8 @@ class FakeNode:
         return await self.market.own_machines.elsewhere.find(task, cancel=True)
 
     def peer_lines(self) -> tuple[PeerLine, ...]:
-        return (PeerLine(ADA, "ada", "lab", "site", "alive", True, True, 0.0, ()),)
+        ada = PeerLine(ADA, "ada", "lab", "site", "alive", True, True, 0.0, ())
+        return (replace(ada, environments=("torch",)),)
 
     async def ping(self, peer: PeerId, count: int) -> tuple[float, ...]:
         await trio.lowlevel.checkpoint()

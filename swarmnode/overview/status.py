@@ -38,6 +38,7 @@ from swarmnode.overview.troubles import trouble_words
 from swarmnode.recovery.finding import notes_of, returned_note
 from swarmnode.resources.advert import ResourceAdvert
 from swarmnode.settings import lends_compute, lends_storage
+from swarmnode.tasks.environments.naming import named_by_owner
 from swarmnode.wiring.peers import Peers
 from swarmnode.wiring.recovering import Recovering
 
@@ -346,6 +347,7 @@ class StatusReader(msgspec.Struct):
             lab_name=member.lab_name,
             relay=self.edges.host.relay_of(member.peer) or "",
             relays=member.relays,
+            environments=() if lent is None else named_by_owner(lent.environments),
         )
 
 

@@ -39,6 +39,8 @@ class PeerLine(msgspec.Struct, frozen=True):
     """The member by which it is connected, as neither reaches the other; empty: directly."""
     relays: bool = False
     """It carries connections for others."""
+    environments: tuple[str, ...] = ()
+    """Those that its owner has named (`[env.NAME]`), for tasks to ask for."""
 
 
 class SecretLine(msgspec.Struct, frozen=True):

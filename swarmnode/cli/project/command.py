@@ -27,6 +27,7 @@ from swarmnode.cli.talk import node, wait_option
 from swarmnode.cli.task import data as task_data
 from swarmnode.cli.task import follow as task_follow
 from swarmnode.cli.task import inputs as task_inputs
+from swarmnode.cli.task.environments import refuse_misspelt
 from swarmnode.cli.task.inputs import Input
 from swarmnode.cli.task.options import submit_options
 from swarmnode.cli.task.secrets import refuse_missing as refuse_missing_secrets
@@ -118,6 +119,9 @@ def _send(
     bringer = _bringer(sending, spec) if not (dry_run or detach) else None
     with node(wait_s) as client:
         refuse_missing_secrets(client, spec)
+        if not detach:
+            refuse_misspelt(client, spec)
+        task_data.refuse_unknown(client, data)
         lock = packages.where_known(client, lock)
         if dry_run:
             return _show(sending, project, client, spec, lock, fmt)

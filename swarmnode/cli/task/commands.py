@@ -15,6 +15,7 @@ from swarmnode.cli.task import data as task_data
 from swarmnode.cli.task import follow as task_follow
 from swarmnode.cli.task import inputs as task_inputs
 from swarmnode.cli.task import logs as task_logs
+from swarmnode.cli.task.environments import refuse_misspelt
 from swarmnode.cli.task.get import get
 from swarmnode.cli.task.many import cancel, ls, retry, rm, signal, wait
 from swarmnode.cli.task.names import resolve
@@ -70,6 +71,9 @@ def submit(
     task_inputs.check(spec, wanted)
     with node(wait_s) as client:
         refuse_missing(client, spec)
+        if not detach:
+            refuse_misspelt(client, spec)
+        task_data.refuse_unknown(client, data)
         if wanted:
             stored = task_inputs.upload(wanted, client, is_kept=keep_inputs)
             spec["inputs"] = {**(spec.get("inputs") or {}), **stored}

@@ -10,6 +10,7 @@ from typing import Final
 from swarmnode.cli import exits
 from swarmnode.cli.client import Client, Document
 from swarmnode.cli.files import folders
+from swarmnode.cli.near import meant
 from swarmnode.cli.task import inputs as task_inputs
 
 _FORM: Final = "write --data WHAT=/path, such as --data imagenet=/data"
@@ -96,6 +97,13 @@ def checked(spec: Document, datasets: Sequence[WantedData]) -> Sequence[WantedDa
     return datasets
 
 
+def refuse_unknown(client: Client, datasets: Sequence[WantedData]) -> None:
+    """A name that is none of ours, before anything is built or sent for it. Raises CliError."""
+    for one in datasets:
+        if one.path is None:
+            _cap_of(client, one)
+
+
 def resolve(client: Client, spec: Document, datasets: Sequence[WantedData]) -> None:
     """Into the pool with what is not there; the capabilities into the spec. Raises CliError."""
     if datasets:
@@ -116,4 +124,13 @@ def _cap_of(client: Client, one: WantedData) -> str:
         told = f"{len(caps)} objects of yours are called that: give one's capability"
     else:
         told = "there is no such file here, and no object of yours is called that"
+        if near := meant(one.what, [*_names_here(), *(str(row["name"]) for row in rows)]):
+            told += f": did you mean {near}?"
     raise exits.CliError(f"--data {folders.shown(one.what)}: {told} (swarmnode obj ls)", 2)
+
+
+def _names_here() -> list[str]:
+    try:
+        return os.listdir()
+    except OSError:  # a folder that may not be read: the pool's names are left
+        return []

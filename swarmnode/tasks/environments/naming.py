@@ -35,6 +35,11 @@ _KEY_SHOWN: Final = 12
 KEY_BYTES: Final = 32
 
 
+def named_by_owner(names: Sequence[str]) -> tuple[str, ...]:
+    """Of what a machine says it has, what its owner has named."""
+    return tuple(name for name in names if not name.startswith((BUILT, BUILD)))
+
+
 def name_of(cap: str) -> str:
     """By which machines speak of the environment with that capability."""
     return BUILT + blake2b(cap.encode(), digest_size=_ID_BYTES, person=b"swarm-env-id").hexdigest()

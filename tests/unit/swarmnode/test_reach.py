@@ -37,6 +37,22 @@ def test_what_is_no_word_is_refused(text: str) -> None:
         reach.word(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "meant"), [("pipy", "pypi"), ("huggingface", "A host without"), ("gihub", "github")]
+)
+def test_a_bare_name_that_a_task_asks_for_is_a_preset_or_refused(text: str, meant: str) -> None:
+    with pytest.raises(ValueError, match=meant) as refused:
+        reach.parse([text])
+    assert f"{text}:443" in str(refused.value)
+    assert reach.parse([f"{text}:443"]) == (f"{text}:443",)
+
+
+def test_an_owner_may_name_a_host_without_a_dot_but_no_misspelt_preset() -> None:
+    assert reach.owners_word("nas") == "nas"
+    with pytest.raises(ValueError, match="did you mean pypi"):
+        reach.owners_word("pipy")
+
+
 def test_none_is_nothing_and_contradicts_all_else() -> None:
     assert reach.parse(["none"]) == reach.parse([]) == ()
     assert reach.parse(["hf", "pypi", "HF"]) == ("hf", "pypi")

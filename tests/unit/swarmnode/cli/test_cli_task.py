@@ -205,6 +205,11 @@ def test_every_flag_reaches_the_spec_and_wins_over_the_file(
         ("task submit --in nothing.bin -- x", "No such file"),
         ("task submit --spec nothing.toml", "No such file"),
         ("task submit --prioritty 1 -- x", "'--priority'"),
+        ("task submit --net pipy -- x", "did you mean pypi?"),
+        ("task submit --net intranet,hf -- x", "did you mean internet?"),
+        ("task submit --net localnas -- x", "localnas:443"),
+        ("task submit --env torhc -- x", "did you mean torch?"),
+        ("task submit --env torhc --dry-run -- x", "did you mean torch?"),
         ("task submit ls -l", "Options of COMMAND itself go behind --."),
         ("task sbmit", "did you mean 'submit'"),
         ("tsk ls", "did you mean 'task'"),
@@ -218,6 +223,28 @@ def test_wrong_lines_are_one_clear_line_and_exit_2(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert words in captured.err
+    assert node.do(lambda market: market.buyer.views) == {}
+
+
+def test_an_environment_that_is_not_there_now_is_waited_for_by_who_detaches(
+    node: ServedNode, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["task", "submit", "--env", "torhc", "--detach", "--", "x"]) == 0
+    assert run(["task", "submit", "--env", "qiskit", "--detach", "--", "x"]) == 0
+    assert len(node.do(lambda market: market.buyer.views)) == 2
+    capsys.readouterr()
+
+
+def test_misspelt_data_and_secrets_are_refused_with_what_was_meant(
+    node: ServedNode, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "imagenet").mkdir()
+    (tmp_path / "value").write_text("v")
+    assert run(["secret", "set", "token", "--from", str(tmp_path / "value")]) == 0
+    assert run(["task", "submit", "--data", "imagnet=/data", "--", "x"]) == 2
+    assert "did you mean imagenet?" in capsys.readouterr().err
+    assert run(["task", "submit", "--secret", "tokne", "--", "x"]) == 5
+    assert "did you mean token?" in capsys.readouterr().err
     assert node.do(lambda market: market.buyer.views) == {}
 
 
