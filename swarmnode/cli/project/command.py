@@ -118,10 +118,7 @@ def _send(
     _refuse_missing(argv, project, spec, wanted, sending)
     bringer = _bringer(sending, spec) if not (dry_run or detach) else None
     with node(wait_s) as client:
-        refuse_missing_secrets(client, spec)
-        if not detach:
-            refuse_misspelt(client, spec)
-        task_data.refuse_unknown(client, data)
+        _refuse_unknown(client, spec, data, may_wait=detach)
         lock = packages.where_known(client, lock)
         if dry_run:
             return _show(sending, project, client, spec, lock, fmt)
@@ -134,6 +131,16 @@ def _send(
         stayed = _stay(client, spec, fmt, is_as_local=not cancel_on_interrupt)
         _explain(stayed, project, sending, spec)
         return _brought(client, stayed, bringer)
+
+
+def _refuse_unknown(
+    client: Client, spec: Document, data: Sequence[task_data.WantedData], *, may_wait: bool
+) -> None:
+    """Names of secrets, environments and datasets that there are not. Raises CliError."""
+    refuse_missing_secrets(client, spec)
+    if not may_wait:
+        refuse_misspelt(client, spec)
+    task_data.refuse_unknown(client, data)
 
 
 def _refuse_missing(

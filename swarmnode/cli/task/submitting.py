@@ -152,9 +152,9 @@ class Watcher:
 
     def tell(self, detail: Document) -> None:
         """On a terminal every change; elsewhere only why it has to wait, for a script's log."""
-        if detail["state"] in task_follow.ENDS:
-            return
-        waits = detail["why"] if detail["state"] in ("submitted", "auctioned", "lost") else ""
+        if detail["state"] in task_follow.ENDS or (detail["state"] == "auctioned" and self.waits):
+            return  # while others are asked anew it waits for the same reason as before
+        waits = detail["why"] if detail["state"] in ("submitted", "lost") else ""
         if waits and waits != self.waits:
             ends = "cancels it" if self.cancels else "leaves it waiting"
             task_follow.say(f"  waiting: {printable(waits)} (Ctrl-C {ends})")

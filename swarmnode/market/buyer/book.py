@@ -65,6 +65,10 @@ class Search(msgspec.Struct):
     """When its turn comes; a RetryDue of another time is stale. None: no turn is timed."""
     shunned: dict[PeerId, float] = msgspec.field(default_factory=dict)
     """Machines not to be asked, until when."""
+    told: str = ""
+    """Why nobody could be asked, as it was written down last ..."""
+    told_of: tuple[tuple[str, int], ...] = ()
+    """... and the reasons behind that: what lacks, on how many machines."""
     not_before_s: float = 0.0
     """It is not put to auction sooner: another machine may have it."""
 

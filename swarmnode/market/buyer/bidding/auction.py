@@ -1,5 +1,6 @@
 """One auction: who was asked, what they answered, who wins. The order of answers never matters."""
 
+from collections import Counter
 from collections.abc import Mapping
 
 import msgspec
@@ -115,8 +116,14 @@ class Auction(msgspec.Struct):
         queued, silent = len(self.places()), len(self.asked) - len(self.bids)
         counts = [(queued, "busy"), (len(refused), "refused"), (silent, "silent")]
         told = ", ".join(f"{count} {word}" for count, word in counts if count)
-        why = next((f": {bid.detail or bid.reason}" for bid in refused), "")
-        return f"asked {len(self.asked)} machines: {told}{why}"[:REASON_CHARS_MAX]
+        reasons = Counter(bid.detail or bid.reason for bid in refused).most_common(2)
+        why = "".join(f"; {reason} ({count} of {len(refused)})" for reason, count in reasons)
+        if len(refused) == 1:
+            why = f": {reasons[0][0]}"
+        left = f"; {len(self.unfit)} cannot run it (swarm task explain)" if self.unfit else ""
+        machines = "1 machine" if len(self.asked) == 1 else f"{len(self.asked)} machines"
+        words = f"asked {machines}: {told}{why}"
+        return f"{words[: REASON_CHARS_MAX - len(left)]}{left}"
 
     def _parts(self, peer: PeerId) -> Parts:
         asked = self.asked[peer]

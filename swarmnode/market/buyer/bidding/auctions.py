@@ -8,11 +8,12 @@ from itertools import islice
 from p2p.effects import Notify, Rng, Send, WakeAt
 from p2p.ids import PeerId
 from p2p.membership.view import Liveness
-from swarmnode.limits import AUCTIONS_CLOSED_MAX, REASON_CHARS_MAX, UNFIT_KEPT_MAX
+from swarmnode.limits import AUCTIONS_CLOSED_MAX, UNFIT_KEPT_MAX
 from swarmnode.market.buyer import events as e
 from swarmnode.market.buyer.attempts import Attempts
 from swarmnode.market.buyer.bidding.auction import Asked, Auction
-from swarmnode.market.buyer.bidding.fit import Seen, has_room, unfit_because
+from swarmnode.market.buyer.bidding.fit import Lack, Seen, has_room, unfit_because
+from swarmnode.market.buyer.bidding.nobody import Lacks, nobody_words, reasons_of
 from swarmnode.market.buyer.book import WAITING, Book, Pursuit
 from swarmnode.market.buyer.verdicts.once import NOBODY_KNOWS, UNHEARD, may_have_begun
 from swarmnode.market.messages import Bid, BidKind, Release
@@ -86,12 +87,12 @@ class Auctions:
 
     def on_dry_run(self, event: e.DryRunAsked, now_s: float) -> list[e.Effect]:
         """Ask, score and release."""
-        chosen, unfit = self._choose(event.spec, Pursuit(), now_s)
+        chosen, lacks = self._choose(event.spec, Pursuit(), now_s)
         if not chosen:
-            at_ms, why = self._book.wall_ms(), _unfit_words(unfit)
-            record = RoundRecord(0, at_ms, 0, why, (), unfit)
+            at_ms, why = self._book.wall_ms(), self._nobody_words(event.spec, lacks)
+            record = RoundRecord(0, at_ms, 0, why, (), _kept(lacks))
             return [Notify(e.DryRunEnded(event.number, record))]
-        made = self._made(TaskId(""), event.spec, chosen, unfit, now_s)
+        made = self._made(TaskId(""), event.spec, chosen, _kept(lacks), now_s)
         made.dry_run = event.number
         return self._call(made, now_s)
 
@@ -135,9 +136,10 @@ class Auctions:
     def _open(self, record: TaskRecord, now_s: float) -> list[e.Effect]:
         book, pursuit = self._book, self._book.pursuits[record.task]
         effects = book.drop_auctions(pursuit)
-        chosen, unfit = self._choose(record.spec, pursuit, now_s)
+        chosen, lacks = self._choose(record.spec, pursuit, now_s)
         if not chosen:
-            return [*effects, *self._nobody_fits(record, pursuit, unfit, now_s)]
+            return [*effects, *self._nobody_fits(record, pursuit, lacks, now_s)]
+        unfit = _kept(lacks)
         pursuit.search.last_auction_s = now_s
         made = pursuit.search.auction = self._made(record.task, record.spec, chosen, unfit, now_s)
         made.number = book.ledger.count_round(record.task)
@@ -186,36 +188,48 @@ class Auctions:
             for peer, machine in seen.items()
         }
 
-    def _choose(self, spec: TaskSpec, pursuit: Pursuit, now_s: float) -> tuple[list[PeerId], Unfit]:
-        fit, unfit = list[PeerId](), list[tuple[PeerId, str]]()
+    def _choose(self, spec: TaskSpec, pursuit: Pursuit, now_s: float) -> tuple[list[PeerId], Lacks]:
+        fit, lacks = list[PeerId](), list[tuple[PeerId, Lack]]()
         for peer in sorted({*self._book.machines, *spec.require}):
-            if why := self._unfit_because(spec, pursuit, peer, now_s):
-                unfit.append((peer, why))
+            if lack := self._unfit_because(spec, pursuit, peer, now_s):
+                lacks.append((peer, lack))
             else:
                 fit.append(peer)
         myself = self._book.me
         me = [peer for peer in fit if peer == myself]
         others = [peer for peer in fit if peer != myself]
         count = min(self._book.config.callees - len(me), len(others))
-        return [*me, *self._rng.sample(others, count)], tuple(unfit[:UNFIT_KEPT_MAX])
+        return [*me, *self._rng.sample(others, count)], lacks
 
-    def _unfit_because(self, spec: TaskSpec, pursuit: Pursuit, peer: PeerId, now_s: float) -> str:
+    def _unfit_because(
+        self, spec: TaskSpec, pursuit: Pursuit, peer: PeerId, now_s: float
+    ) -> Lack | None:
+        if out := self._book.out_because(peer):
+            return Lack(out)
         seen = self._book.machines.get(peer) or Seen()
-        why = self._book.out_because(peer) or unfit_because(spec, peer, seen, self._book.own_lab)
-        if not why and pursuit.search.shuns(peer, now_s):
-            return "could not do it a moment ago"
-        return why
+        lack = unfit_because(spec, peer, seen, self._book.own_lab)
+        if lack is None and pursuit.search.shuns(peer, now_s):
+            return Lack("could not do it a moment ago")
+        return lack
+
+    def _nobody_words(self, spec: TaskSpec, lacks: Lacks) -> str:
+        adverts = (seen.advert for _, seen in sorted(self._book.machines.items()) if seen.advert)
+        return nobody_words(spec, lacks, adverts)
 
     def _nobody_fits(
-        self, record: TaskRecord, pursuit: Pursuit, unfit: Unfit, now_s: float
+        self, record: TaskRecord, pursuit: Pursuit, lacks: Lacks, now_s: float
     ) -> list[e.Effect]:
-        task, ledger, why = record.task, self._book.ledger, _unfit_words(unfit)
+        task, ledger, search = record.task, self._book.ledger, pursuit.search
+        why, reasons = self._nobody_words(record.spec, lacks), reasons_of(lacks)
         effects: list[e.Effect] = []
-        if why != record.why:  # said once, not at every attempt
+        was_told = search.told == record.why and search.told_of == reasons and search.told
+        is_said = record.why == why or was_told
+        if not is_said:  # said once, and not again while amounts change alone
             number = ledger.count_round(task)
             at_ms = self._book.wall_ms()
-            entry = RoundRecord(number, at_ms, 0, why, (), unfit)
+            entry = RoundRecord(number, at_ms, 0, why, (), _kept(lacks))
             effects = [*ledger.note_round(task, entry), *ledger.set_why(task, why, at_ms)]
+            search.told, search.told_of = why, reasons
         return [*effects, *self._back_off(task, pursuit, now_s)]
 
     def _back_off(self, task: TaskId, pursuit: Pursuit, now_s: float) -> list[e.Effect]:
@@ -285,9 +299,6 @@ def _waits_for(pursuit: Pursuit, peer: PeerId, now_s: float) -> bool:
     return not has_place and not pursuit.search.shuns(peer, now_s)
 
 
-def _unfit_words(unfit: Unfit) -> str:
-    if not unfit:
-        return "no machine is known yet"
-    counts = Counter(why for _, why in unfit).most_common(3)
-    told = "; ".join(f"{why} ({count} of {len(unfit)})" for why, count in counts)
-    return f"no machine can run this: {told}"[:REASON_CHARS_MAX]
+def _kept(lacks: Lacks) -> Unfit:
+    """As a record of an auction has them."""
+    return tuple((peer, lack.words) for peer, lack in lacks[:UNFIT_KEPT_MAX])

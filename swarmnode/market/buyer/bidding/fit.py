@@ -4,6 +4,7 @@ Room that is taken now does not rule a machine out: it may keep a place.
 """
 
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import Final
 
 import msgspec
@@ -49,13 +50,52 @@ class Seen(msgspec.Struct):
         return unknown_s if self.rtt_s is None else self.rtt_s + 2 * self.jitter_s
 
 
+class Requirement(StrEnum):
+    """What of a task's wants a machine does not fulfil, as far as somebody can do about it."""
+
+    CPU = "cpu"
+    MEMORY = "memory"
+    DISK = "disk"
+    GPU = "gpu"
+    ENVIRONMENT = "environment"
+    NET = "net"
+    OTHER = "other"
+
+
+class Lack(msgspec.Struct, frozen=True):
+    """Why one machine cannot run a task."""
+
+    words: str
+    want: Requirement = Requirement.OTHER
+    has: int = 0
+    """How much of a thing that is counted it lends."""
+
+
 FOREIGN: Final = "is of another lab, and the secrets of the task stay in yours (secret_to)"
 OLDER: Final = "runs an older version, which would run the task without its secrets: upgrade it"
 NO_PLACE: Final = "has no place for secrets (its compute.sandbox is container)"
 
 
-def unfit_because(spec: TaskSpec, peer: PeerId, seen: Seen, own_lab: LabId | None = None) -> str:
-    """Why a machine is not asked; empty when it is. `own_lab`: of the task's submitter."""
+def unfit_because(
+    spec: TaskSpec, peer: PeerId, seen: Seen, own_lab: LabId | None = None
+) -> Lack | None:
+    """Why a machine is not asked; None when it is. `own_lab`: of the task's submitter."""
+    if words := _out_of_question(spec, peer, seen, own_lab):
+        return Lack(words)
+    advert = seen.advert
+    if advert is None:
+        return Lack("has not told what it lends")
+    is_ours = own_lab is None or seen.lab == own_lab
+    if lack := _too_small(spec.shape, advert) or _lacking(spec, advert):
+        return lack
+    if words := _data_unseen(spec, advert):
+        return Lack(words)
+    words = _out_of_reach(spec, advert, is_ours=is_ours)
+    return Lack(words, Requirement.NET) if words else None
+
+
+def _out_of_question(spec: TaskSpec, peer: PeerId, seen: Seen, own_lab: LabId | None) -> str:
+    """What has nothing to do with the room that it lends."""
     if peer in spec.avoid:
         return "the task avoids it"
     if spec.require and peer not in spec.require:
@@ -64,16 +104,9 @@ def unfit_because(spec: TaskSpec, peer: PeerId, seen: Seen, own_lab: LabId | Non
         return _standing(seen.liveness)
     if spec.secrets and not may_have(spec.secret_to, seen.lab, own_lab):
         return FOREIGN
-    advert = seen.advert
-    if advert is None:
-        return "has not told what it lends"
-    if not advert.lends:
+    if seen.advert is not None and not seen.advert.lends:
         return "lends nothing"
-    if advert.paused:
-        return "paused by its owner"
-    is_ours = own_lab is None or seen.lab == own_lab
-    lacking = _lacking(spec, advert) or _data_unseen(spec, advert)
-    return lacking or _out_of_reach(spec, advert, is_ours=is_ours)
+    return "paused by its owner" if seen.advert is not None and seen.advert.paused else ""
 
 
 def has_room(shape: Shape, advert: ResourceAdvert) -> bool:
@@ -93,26 +126,31 @@ def _standing(liveness: Liveness | None) -> str:
     return "unknown" if liveness is None else f"is {liveness.name.lower()}"
 
 
-def _lacking(spec: TaskSpec, advert: ResourceAdvert) -> str:
-    shape = spec.shape
-    if spec.secrets and not advert.knows_secrets:
-        return OLDER
-    if spec.secrets and not advert.has_secret_place:
-        return NO_PLACE
-    if advert.cpu_millis < shape.cpu_millis:
-        return f"lends {advert.cpu_millis / 1000:g} cores, {shape.cpu_millis / 1000:g} asked"
+def _too_small(shape: Shape, advert: ResourceAdvert) -> Lack | None:
+    if (have := advert.cpu_millis) < shape.cpu_millis:
+        words = f"lends {have / 1000:g} cores, {shape.cpu_millis / 1000:g} asked"
+        return Lack(words, Requirement.CPU, have)
     if advert.memory_bytes < shape.memory_bytes:
         have, want = advert.memory_bytes // _MIB, -(-shape.memory_bytes // _MIB)
-        return f"lends {have} MiB of memory, {want} MiB asked"
+        return Lack(f"lends {have} MiB of memory, {want} MiB asked", Requirement.MEMORY, have)
     if advert.disk_bytes < shape.disk_bytes:
         have, want = advert.disk_bytes // _MIB, -(-shape.disk_bytes // _MIB)
-        return f"lends {have} MiB of disk, {want} MiB asked"
+        return Lack(f"lends {have} MiB of disk, {want} MiB asked", Requirement.DISK, have)
     if shape.gpu.count and len(_matching(shape.gpu, advert.gpus)) < shape.gpu.count:
-        return f"lends {len(advert.gpus)} GPUs, {_gpu_words(shape.gpu)} asked"
+        have = len(advert.gpus)
+        return Lack(f"lends {have} GPUs, {_gpu_words(shape.gpu)} asked", Requirement.GPU, have)
+    return None
+
+
+def _lacking(spec: TaskSpec, advert: ResourceAdvert) -> Lack | None:
+    if spec.secrets and not advert.knows_secrets:
+        return Lack(OLDER)
+    if spec.secrets and not advert.has_secret_place:
+        return Lack(NO_PLACE)
     if spec.env and (words := _lacking_environment(spec, advert)):
-        return words
+        return Lack(words, Requirement.ENVIRONMENT)
     missing = [limit for limit in spec.enforce if limit not in advert.enforced]
-    return f"cannot enforce {', '.join(missing)}" if missing else ""
+    return Lack(f"cannot enforce {', '.join(missing)}") if missing else None
 
 
 def _out_of_reach(spec: TaskSpec, advert: ResourceAdvert, *, is_ours: bool) -> str:
