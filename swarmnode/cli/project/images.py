@@ -15,7 +15,7 @@ from swarmnode.cli import exits
 from swarmnode.cli.client import Client, Source
 from swarmnode.cli.files import folders
 from swarmnode.cli.files.progress import Progress
-from swarmnode.cli.project.own import OWN_FOLDER, own_or_refuse
+from swarmnode.cli.project.own import own_or_elsewhere, own_place
 from swarmnode.cli.talk import human_bytes
 from swarmnode.cli.task import follow as task_follow
 from swarmnode.cli.task import inputs as task_inputs
@@ -64,7 +64,7 @@ def lock_of(project: "Project", wish: str) -> "Lock":
     if is_packed_otherwise(path):
         raise ProjectError(f"{path.name}: of archives .tar, .tar.gz and .tgz are read")
     found = found_at(
-        path, ImageNotes(project.root / OWN_FOLDER, lambda: own_or_refuse(project.root))
+        path, ImageNotes(own_place(project.root), lambda: own_or_elsewhere(project.root))
     )
     if isinstance(found, SavedImage):
         return _locked(found, image_lock(found.digest), path.name)
@@ -83,7 +83,7 @@ def _found(project: "Project", wish: str) -> "RemoteImage":
     from swarmnode.project.registry.reference import reference_of
 
     reference = reference_of(wish)
-    folder = own_or_refuse(project.root) / _FOLDER
+    folder = own_or_elsewhere(project.root) / _FOLDER
     registry = Registry(reference, login_here(reference.host))
     return Documents(reference, registry, folder).look(platform.machine())
 

@@ -1,14 +1,17 @@
 """What we keep in a project: what its tasks brought, and what is in its files."""
 
+import errno
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from swarmnode.cli.files import folders
 from swarmnode.cli.files.local import cannot_write
 from swarmnode.cli.files.upload import FileReader
+from swarmnode.cli.talk import here
 
 if TYPE_CHECKING:
     from swarmnode.tree.scan import Found
@@ -17,6 +20,7 @@ OWN_FOLDER: Final = ".swarm"
 """Ours in a project: never sent, and ignored by git."""
 SEEN_MIN: Final = 64
 """Fewer files are read in no time: nothing is left in their folder for that."""
+_READ_ONLY: Final = frozenset((errno.EACCES, errno.EPERM, errno.EROFS))
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -42,6 +46,38 @@ def own_or_refuse(root: Path) -> Path:
     except OSError as error:
         raise cannot_write(folders.shown(root / OWN_FOLDER), error) from error
     return root / OWN_FOLDER
+
+
+def own_or_elsewhere(root: Path) -> Path:
+    """The same; of a project that is only to be read, a folder of this user's cache for its path.
+
+    Raises CliError where that cannot be written either.
+    """
+    try:
+        make_own(root)
+    except OSError as error:
+        if error.errno not in _READ_ONLY:
+            raise cannot_write(folders.shown(root / OWN_FOLDER), error) from error
+    if os.access(root / OWN_FOLDER, os.W_OK | os.X_OK, effective_ids=True):
+        return root / OWN_FOLDER
+    place = _elsewhere(root)
+    try:
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(folders.shown(place), error) from error
+    return place
+
+
+def own_place(root: Path) -> Path:
+    """Where `own_or_elsewhere` has it, which may not be there yet."""
+    own = root / OWN_FOLDER
+    there = own if own.exists() else root
+    return own if os.access(there, os.W_OK | os.X_OK, effective_ids=True) else _elsewhere(root)
+
+
+def _elsewhere(root: Path) -> Path:
+    path = blake2b(os.fsencode(root.absolute()), digest_size=16, person=b"swarm-project")
+    return here().cache / "projects" / path.hexdigest()
 
 
 @contextmanager

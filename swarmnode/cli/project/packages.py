@@ -17,7 +17,7 @@ from swarmnode.cli.files import folders
 from swarmnode.cli.machines import Machines
 from swarmnode.cli.output import printable
 from swarmnode.cli.project import images
-from swarmnode.cli.project.own import own_or_refuse
+from swarmnode.cli.project.own import own_or_elsewhere
 from swarmnode.cli.talk import human_bytes
 from swarmnode.cli.task import follow as task_follow
 from swarmnode.cli.task import inputs as task_inputs
@@ -67,7 +67,7 @@ def lock_here(
         source = source_of(project.root, wish, sys.version_info[:2])
         if source is None:
             return None
-        own = own_or_refuse(project.root)
+        own = own_or_elsewhere(project.root)
         indexes = indexes_here(os.environ, Path(os.path.expanduser("~")))
         return lock_of(source, own, indexes, allow_build=allow_build, again=again)
     except ProjectError as error:
