@@ -42,7 +42,7 @@ def line_of(view: TaskView) -> TaskLine:
         name=record.spec.name,
         run=record.spec.run,
         state=record.state.value,
-        phase=view.phase.name.lower(),
+        phase="ended" if view.has_ended else view.phase.name.lower(),
         provider=record.provider,
         attempts=len(record.attempts),
         checkpoint_step=record.checkpoint.step if record.checkpoint else 0,

@@ -22,7 +22,7 @@ from swarmnode.cli.project.places import (
     stand_in,
 )
 from swarmnode.cli.project.sending import Sending, looked_at, project_here
-from swarmnode.cli.project.stdin import FROM_FILE, piped
+from swarmnode.cli.project.stdin import piped
 from swarmnode.cli.talk import node, wait_option
 from swarmnode.cli.task import data as task_data
 from swarmnode.cli.task import follow as task_follow
@@ -40,6 +40,7 @@ from swarmnode.cli.task.submitting import (
     show_dry_run,
     stay_with,
 )
+from swarmnode.cli.task.wrapped import FROM_FILE, INTO
 from swarmnode.home.folders import locate
 
 if TYPE_CHECKING:
@@ -51,8 +52,6 @@ _NO_COMMAND: Final = "give a COMMAND after --: swarm run [OPTIONS] -- python tra
 _NODE_FLAGS: Final = ("profile", "addresses", "api_tcp", "log_level")
 _SIGNAL_PATH: Final = "/api/v1/tasks/{task}/signal"
 """As old as `changes`."""
-_INTO: Final = ("sh", "-c", 'unset CDPATH; cd -- "./$0" && exec "$@"')
-"""Starts what follows in a folder of the work folder."""
 
 
 @click.command(cls=CommandBehind, context_settings={"allow_interspersed_args": False})
@@ -237,7 +236,7 @@ def _spec_of(
     if not spec.get("outputs"):
         spec.setdefault("changes", True)  # told at the end, and brought by task get
     if project.within and isinstance(spec.get("run"), list):
-        spec["run"] = [*_INTO, os.fsdecode(b"/".join(project.within)), *spec["run"]]
+        spec["run"] = [*INTO, os.fsdecode(b"/".join(project.within)), *spec["run"]]
     return spec
 
 

@@ -15,11 +15,8 @@ from swarmnode.cli.files.local import cannot_write, standard_input
 from swarmnode.cli.talk import human_bytes
 from swarmnode.cli.task import follow as task_follow
 from swarmnode.cli.task.inputs import Input
+from swarmnode.cli.task.wrapped import STDIN
 
-PLACE: Final = ".swarm/stdin"
-"""In the work folder: no project has a file there."""
-FROM_FILE: Final = ("sh", "-c", 'exec < "$0" && rm -r .swarm; exec "$@"', PLACE)
-"""Starts what follows with it."""
 PATIENCE_S: Final = 2.0
 """Then somebody should know what is waited for."""
 _WAITING: Final = "reading what is piped in, to its end (-n: nothing of it)"
@@ -39,7 +36,7 @@ def piped(*, is_wanted: bool) -> Iterator[Input | None]:
         size = file.tell()
         if size:
             task_follow.say(f"standard input, {human_bytes(size)}, goes along (-n: nothing of it)")
-        yield Input(PLACE, path=Path(f"/proc/self/fd/{file.fileno()}")) if size else None
+        yield Input(STDIN, path=Path(f"/proc/self/fd/{file.fileno()}")) if size else None
 
 
 def _has_end() -> bool:

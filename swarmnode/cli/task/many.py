@@ -18,6 +18,7 @@ from swarmnode.cli.task import follow as task_follow
 from swarmnode.cli.task.get import FILES_TIMEOUT_S
 from swarmnode.cli.task.names import resolve
 from swarmnode.cli.task.tables import why_of
+from swarmnode.cli.task.wrapped import typed
 
 STATES: Final = (
     *("submitted", "auctioned", "awarded", "running", "lost"),
@@ -94,7 +95,7 @@ def _ago_ms(text: str) -> int:
 
 def _cells(row: Document, machines: Machines) -> dict[str, object]:
     return {
-        "command": " ".join(row["run"])[:60],
+        "command": typed(row["run"])[:60],
         "code": row["exit_code"],
         "submitted": stamp(row["submitted_ms"]).removesuffix(" UTC"),
         "took": _took(row),

@@ -8,6 +8,7 @@ from swarmnode.cli.machines import Machines
 from swarmnode.cli.output import emit, emit_rows, stamp
 from swarmnode.cli.talk import human_bytes
 from swarmnode.cli.task.follow import ENDS
+from swarmnode.cli.task.wrapped import typed
 from swarmnode.tasks.deaths import death_words
 
 
@@ -53,7 +54,7 @@ def _facts(detail: Document, machines: Machines) -> dict[str, object]:
     facts: dict[str, object] = {
         "task": detail["task"],
         "name": detail["name"],
-        "command": " ".join(detail["run"]),
+        "command": typed(detail["run"]),
         "state": detail["state"],
         "why": why_of(detail),
         "exit_code": detail["exit_code"],
