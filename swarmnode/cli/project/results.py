@@ -18,6 +18,7 @@ from swarmnode.cli.files import folders
 from swarmnode.cli.output import complain, printable
 from swarmnode.cli.project.own import own_folder, own_or_refuse
 from swarmnode.cli.task import follow as task_follow
+from swarmnode.cli.task.leaving import told_when_ended
 
 if TYPE_CHECKING:
     from swarmnode.project.landing import FileMark
@@ -47,7 +48,11 @@ class Bringer:
         from swarmnode.errors import OutputUnsafeError
 
         try:
-            with own_folder(self._root) as own, _alone(own):
+            with (
+                told_when_ended(lambda: _again(detail)),
+                own_folder(self._root) as own,
+                _alone(own),
+            ):
                 return self._bring_all(client, detail)
         except OSError as error:
             words = error.strerror or str(error)

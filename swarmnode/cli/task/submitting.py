@@ -4,6 +4,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Final
 
 import click
 
@@ -15,6 +16,9 @@ from swarmnode.cli.removed import say_if_out
 from swarmnode.cli.task import follow as task_follow
 from swarmnode.cli.task import logs as task_logs
 from swarmnode.cli.task.interrupts import passed_on
+from swarmnode.cli.task.leaving import told_when_ended
+
+_NOT_KNOWN: Final = "whether the task was taken on is not known: see swarmnode task ls"
 
 
 class CommandBehind(click.Command):
@@ -34,9 +38,10 @@ class CommandBehind(click.Command):
 def post(client: Client, query: str, spec: Document) -> Document:
     """What the node answers to a task; whoever does not wait for it is told where to look."""
     try:
-        made: Document = client.call("POST", f"/api/v1/tasks{query}", spec)
+        with told_when_ended(lambda: _NOT_KNOWN):
+            made: Document = client.call("POST", f"/api/v1/tasks{query}", spec)
     except KeyboardInterrupt:
-        task_follow.say("whether the task was taken on is not known: see swarmnode task ls")
+        task_follow.say(_NOT_KNOWN)
         raise
     return made
 
@@ -78,6 +83,13 @@ def stay_with(
 
     `is_as_local`: the first of those is its program's.
     """
+    with told_when_ended(lambda: _goes_on(made)):
+        return _stay(client, made, fmt, cancel_on_interrupt, is_as_local=is_as_local)
+
+
+def _stay(
+    client: Client, made: str, fmt: str, cancel_on_interrupt: bool, *, is_as_local: bool
+) -> Stayed:
     try:
         machines = Machines.seen_by(client)
         watcher = Watcher(machines, cancels=cancel_on_interrupt)
@@ -128,9 +140,15 @@ def _leave(client: Client, made: str, *, cancels: bool) -> None:
         client.call("POST", f"/api/v1/tasks/{made}/cancel")
         task_follow.say(f"task {made} is cancelled")
     else:
-        task_follow.say(
-            f"the task goes on: swarmnode task logs -f {made}, or swarmnode task cancel {made}"
-        )
+        task_follow.say(_goes_on(made))
+
+
+def _goes_on(made: str) -> str:
+    """For who leaves it."""
+    return (
+        f"task {made} goes on: swarmnode task logs -f {made} shows what it prints, swarmnode task "
+        f"get {made} brings what it makes, swarmnode task cancel {made} ends it"
+    )
 
 
 def _how_to_return(made: str) -> str:

@@ -1,5 +1,9 @@
-"""Ctrl-C while modules are being loaded: which ones have been is told by the interpreter itself."""
+"""Ctrl-C, SIGTERM and SIGHUP to a command: while modules are being loaded, and while a task runs.
 
+Which modules have been loaded is told by the interpreter itself.
+"""
+
+import contextlib
 import os
 import signal
 import socket
@@ -10,9 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from swarmnode.tasks.ids import TaskId
+from swarmnode.tasks.lifecycle import TaskState
+from tests.api_lab import ServedNode
+
 ROOT = Path(__file__).parents[4]
 ENTRY = ("-m", "swarmnode.cli.entry")
 IMPORT = "import time:"
+T1 = TaskId("t1")
 
 
 def interrupted_after(
@@ -155,3 +164,69 @@ def test_ctrl_c_in_a_put_of_which_the_node_has_all_bytes_says_where_it_is_if_it_
                 assert child.wait(30) == 130
     assert ("see swarmnode obj ls" in said) == is_whole
     assert said.endswith("error: interrupted\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_who_is_told_to_end_says_that_the_task_goes_on_and_how_to_return(
+    node: ServedNode, number: signal.Signals
+) -> None:
+    command = [sys.executable, "-m", "swarmnode.cli.main", "run", "-n", "--", "true"]
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, cwd=os.environ["SWARM_HOME"]
+    ) as ours:
+        assert ours.stderr is not None
+        assert "task t1\n" in iter(ours.stderr.readline, "")
+        ours.send_signal(number)
+        said = ours.stderr.read()
+        assert ours.wait(20) == 128 + number
+    assert node.do(lambda market: market.buyer.views[T1].state) is TaskState.SUBMITTED
+    (line,) = said.splitlines()
+    assert line.startswith("task t1 goes on: swarmnode task logs -f t1 shows")
+
+
+def test_who_is_told_to_end_before_the_node_has_answered_says_where_to_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWARM_API", str(tmp_path / "deaf.sock"))
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind(str(tmp_path / "deaf.sock"))
+        door.listen()
+        command = [sys.executable, "-m", "swarmnode.cli.main", "task", "submit", "--", "x"]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT) as ours:
+            while not (asked := door.accept()[0]).recv(65536).startswith(b"POST /api/v1/tasks"):
+                asked.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n{"person": ""}')
+                asked.close()
+            with asked:
+                ours.terminate()
+                _, said = ours.communicate(timeout=30)
+    assert ours.returncode == 128 + signal.SIGTERM
+    assert said.splitlines()[0].endswith("see swarmnode task ls")
+
+
+def test_a_run_that_outlives_its_terminal_goes_on_as_nohup_wants(node: ServedNode) -> None:
+    command = ["nohup", sys.executable, "-m", "swarmnode.cli.main", "run", "-n", "--", "true"]
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, cwd=os.environ["SWARM_HOME"]
+    ) as ours:
+        assert ours.stderr is not None
+        assert "task t1\n" in iter(ours.stderr.readline, "")
+        ours.send_signal(signal.SIGHUP)
+        node.do(lambda market: market.buyer.finish(T1))
+        assert ours.wait(20) == 0
+
+
+def test_who_is_told_to_end_ends_also_where_nobody_reads_what_is_said(node: ServedNode) -> None:
+    reader, writer = os.pipe()
+    command = [sys.executable, "-m", "swarmnode.cli.main", "task", "submit", "--", "x"]
+    with subprocess.Popen(command, stderr=writer, cwd=ROOT) as ours:
+        os.set_blocking(reader, True)
+        assert os.read(reader, 4096).startswith(b"task t1")
+        os.set_blocking(writer, False)
+        with contextlib.suppress(BlockingIOError):
+            while os.write(writer, bytes(4096)):
+                continue
+        os.set_blocking(writer, True)
+        ours.terminate()
+        assert ours.wait(20) == 128 + signal.SIGTERM
+    os.close(reader)
+    os.close(writer)
