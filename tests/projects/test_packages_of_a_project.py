@@ -143,6 +143,18 @@ def test_a_package_with_its_modules_in_src_runs_as_a_module(
     assert (out, "installing" in said) == ("25\n", False)
 
 
+def test_a_script_that_names_its_packages_needs_no_other_file(
+    node: LocalNode, tmp_path: Path
+) -> None:
+    folder = tmp_path / "scripts"
+    folder.mkdir()
+    needs = "# /// script\n# requires-python = '>=3.9'\n# dependencies = ['shapes']\n# ///\n"
+    (folder / "area.py").write_text(f"{needs}import shapes\nprint(shapes.area(3, 3))\n")
+    out, said = swarm(node, folder, "run", "--", "python", "area.py")
+    assert "environment of area.py: 1 package" in said
+    assert out == "9\n"
+
+
 def test_an_environment_is_built_by_hand_and_forgotten(node: LocalNode, tmp_path: Path) -> None:
     folder = tmp_path / "by-hand"
     folder.mkdir()

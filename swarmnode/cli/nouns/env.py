@@ -69,7 +69,8 @@ def env_build(file: str, allow_build: bool, upgrade: bool, wait_s: float, fmt: s
     lock = packages.lock_here(project, file, allow_build=allow_build, again=upgrade)
     if lock is None:
         raise exits.CliError(
-            "nothing here says which packages it needs: uv.lock, pylock.toml, requirements.txt "
+            packages.not_read(project)
+            or "nothing here says which packages it needs: uv.lock, pylock.toml, requirements.txt "
             "or dependencies in pyproject.toml",
             exits.USAGE,
         )

@@ -110,7 +110,7 @@ def _send(
         raise click.UsageError("--out needs a PATTERN before --: --out results -- COMMAND")
     project = project_here()
     spec = _spec_of(project, spec_file, flags, argv)
-    lock = _lock_of(project, spec, allow_build=flags["allow_build"])
+    lock = _lock_of(project, spec, argv, allow_build=flags["allow_build"])
     wanted = from_here(project, spec, task_inputs.read(inputs))
     data = _checked_data(project, spec, datasets, wanted)
     sending = looked_at(project, takes_all=all_files)
@@ -240,15 +240,18 @@ def _spec_of(
     return spec
 
 
-def _lock_of(project: "Project", spec: Document, *, allow_build: bool) -> "Lock | None":
+def _lock_of(
+    project: "Project", spec: Document, argv: Sequence[str], *, allow_build: bool
+) -> "Lock | None":
     """Of the packages that the project names; a name of machines stays in the spec."""
-    wish = str(spec.get("env") or "")
+    wish = str(spec.get("env") or "") or packages.of_script(project, argv)
     if spec.get("built") or not packages.is_file(project, wish):
         return None
     spec.pop("env", None)
     lock = packages.lock_here(project, wish, allow_build=allow_build)
     if lock is None:
-        task_follow.say("no environment: the machine's own programs")
+        other = "" if wish else packages.not_read(project)
+        task_follow.say(f"no environment: the machine's own programs{other and f'; {other}'}")
     return lock
 
 

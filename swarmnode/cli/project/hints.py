@@ -39,7 +39,7 @@ def refuse_missing(
     if "/" not in argv[0] and (found := _sent(argv[0], within, sent)) is not None:
         _refuse_bare(argv[0], found)
         return
-    script = _script_of(argv)
+    script = script_of(argv)
     if script is None or os.path.isabs(script):
         return
     if _leads_by_link(script, within, sent):
@@ -61,7 +61,7 @@ def _refuse_bare(name: str, found: "Found") -> None:
         raise exits.CliError(f"{name} lies here: swarm run -- ./{name}", exits.USAGE)
 
 
-def _script_of(argv: Sequence[str]) -> str | None:
+def script_of(argv: Sequence[str]) -> str | None:
     """The file of the project that is to be run, if it is one."""
     if "/" in argv[0] and not _PYTHON.fullmatch(argv[0]):
         return argv[0]

@@ -4,7 +4,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -17,6 +17,7 @@ from swarmnode.cli.files import folders
 from swarmnode.cli.machines import Machines
 from swarmnode.cli.output import printable
 from swarmnode.cli.project import images
+from swarmnode.cli.project.hints import script_of
 from swarmnode.cli.project.own import own_or_elsewhere
 from swarmnode.cli.talk import human_bytes
 from swarmnode.cli.task import follow as task_follow
@@ -60,6 +61,7 @@ def lock_here(
     from swarmnode.project.environment.find import source_of
     from swarmnode.project.environment.indexes import indexes_here
     from swarmnode.project.environment.lock import lock_of
+    from swarmnode.project.environment.others import beside
 
     try:
         if images.is_image(project, wish):
@@ -69,7 +71,36 @@ def lock_here(
             return None
         own = own_or_elsewhere(project.root)
         indexes = indexes_here(os.environ, Path(os.path.expanduser("~")))
-        return lock_of(source, own, indexes, allow_build=allow_build, again=again)
+        lock = lock_of(source, own, indexes, allow_build=allow_build, again=again)
+        for line in filter(None, (lock.doubt, beside(source.file))):
+            task_follow.say(printable(line))
+        return lock
+    except ProjectError as error:
+        raise exits.CliError(str(error), exits.USAGE) from error
+
+
+def of_script(project: "Project", words: Sequence[str]) -> str:
+    """The script that a command runs, as a wish, where it says itself what it needs (PEP 723)."""
+    from swarmnode.errors import ProjectError
+    from swarmnode.project.environment.texts import block_in
+
+    name = script_of(words) if words else None
+    if name is None or not name.endswith(".py"):
+        return ""
+    file = project.root.joinpath(*map(os.fsdecode, project.within), name)
+    try:
+        return str(file) if file.is_file() and block_in(file) else ""
+    except ProjectError as error:
+        raise exits.CliError(str(error), exits.USAGE) from error
+
+
+def not_read(project: "Project") -> str:
+    """Which file names packages for another program, and what to do; empty: there is none."""
+    from swarmnode.errors import ProjectError
+    from swarmnode.project.environment.others import passed_over
+
+    try:
+        return passed_over(project.root)
     except ProjectError as error:
         raise exits.CliError(str(error), exits.USAGE) from error
 

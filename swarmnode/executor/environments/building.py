@@ -11,7 +11,7 @@ from typing import Final
 
 from swarmnode.errors import ProjectError
 from swarmnode.project.environment.indexes import Indexes, indexes_here
-from swarmnode.project.environment.lock import uv_program
+from swarmnode.project.environment.uv import uv_program
 from swarmnode.tasks.environments.naming import BUILD, IMAGE, PYTHON, RECIPE, UV
 
 _KNOWN: Final = (

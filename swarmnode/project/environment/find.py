@@ -1,7 +1,6 @@
 """Which of a project's files says what it needs, and for which Python. Reads files; blocking."""
 
 import re
-import tomllib
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -10,14 +9,14 @@ from typing import Any, Final
 import msgspec
 
 from swarmnode.errors import ProjectError
+from swarmnode.project.environment.others import is_of_poetry, remedy_for
+from swarmnode.project.environment.texts import block_in, script_table, table_in, text_of
 from swarmnode.project.root import PROJECT_FILE
 
 PYTHONS: Final = tuple((3, minor) for minor in range(9, 21))
 """CPython versions that a project may ask for, oldest first."""
 NONE: Final = "none"
 """As `--env`: no environment, whatever lies in the folder."""
-_FILE_BYTES_MAX: Final = 64 << 20
-"""The largest uv.lock known to us has 5 MB."""
 _CLAUSE: Final = re.compile(r"\s*(===|~=|==|!=|<=|>=|<|>)\s*(\d+(?:\.\d+)*)(\.\*)?[a-z0-9.]*\s*$")
 
 
@@ -28,6 +27,8 @@ class Kind(StrEnum):
     PYLOCK = "pylock.toml"
     REQUIREMENTS = "requirements.txt"
     PYPROJECT = "pyproject.toml"
+    SCRIPT = "# /// script"
+    """Of itself, in a comment (PEP 723): the one that is run."""
 
 
 class NeedsFile(msgspec.Struct, frozen=True):
@@ -67,7 +68,7 @@ def is_file_wish(root: Path, wish: str) -> bool:
 
 def _first(root: Path) -> Path | None:
     for kind in Kind:
-        file = root / kind.value
+        file = root / kind.value  # no script is called like that
         if file.is_file() and _names_something(file, kind):
             return file
     return None
@@ -79,10 +80,7 @@ def _names_something(file: Path, kind: Kind) -> bool:
         return _dependencies(table_in(file))
     if kind is not Kind.REQUIREMENTS:
         return True
-    try:
-        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError as error:
-        raise ProjectError(f"{file.name} cannot be read: {error.strerror}") from error
+    lines = text_of(file).splitlines()
     return any(line.strip() and not line.strip().startswith("#") for line in lines)
 
 
@@ -99,24 +97,17 @@ def _kind_of(file: Path) -> Kind:
         return Kind.PYLOCK
     if name.endswith((".txt", ".in")):
         return Kind.REQUIREMENTS
-    if name == PROJECT_FILE:
+    if name == PROJECT_FILE and not (
+        is_of_poetry(table := table_in(file)) and not _dependencies(table)
+    ):
         return Kind.PYPROJECT
+    if name.endswith(".py") and block_in(file):
+        return Kind.SCRIPT
     raise ProjectError(
-        f"{name} is none that an environment can be made from: "
-        "uv.lock, pylock.toml, requirements.txt (or another .txt, .in), pyproject.toml"
+        remedy_for(file)
+        or f"{name} is none that an environment can be made from: uv.lock, pylock.toml, "
+        "requirements.txt (or another .txt, .in), pyproject.toml, a script with # /// script"
     )
-
-
-def table_in(file: Path) -> dict[str, Any]:
-    """A TOML file, empty where there is none. Raises ProjectError."""
-    try:
-        if file.stat().st_size > _FILE_BYTES_MAX:
-            raise ProjectError(f"{file.name} is too large to be read")
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, RecursionError) as error:
-        raise ProjectError(f"{file.name} cannot be read: {error}") from error
 
 
 def python_for(root: Path, file: Path, kind: Kind, ours: tuple[int, int]) -> str:
@@ -185,7 +176,7 @@ def _pinned(file: Path) -> str:
 def _requires(file: Path, kind: Kind) -> str:
     if kind is Kind.REQUIREMENTS:
         return ""
-    table = table_in(file)
+    table = script_table(file) if kind is Kind.SCRIPT else table_in(file)
     place = table.get("project") if kind is Kind.PYPROJECT else table
     wanted = place.get("requires-python", "") if isinstance(place, dict) else ""
     return wanted if isinstance(wanted, str) else ""

@@ -3,8 +3,6 @@
 import os
 import platform
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -13,10 +11,14 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from swarmnode.errors import ProjectError
-from swarmnode.project.environment.faults import words_for
-from swarmnode.project.environment.find import Kind, NeedsFile, table_in
+from swarmnode.project.environment.faults import no_requirement, words_for
+from swarmnode.project.environment.find import Kind, NeedsFile
 from swarmnode.project.environment.indexes import Indexes, is_private
+from swarmnode.project.environment.stale import project_files, refuse_stale
+from swarmnode.project.environment.texts import block_in, bytes_of, decoded, table_in, text_of
+from swarmnode.project.environment.uv import said_by_uv
 from swarmnode.project.environment.weights import wheel_bytes
+from swarmnode.project.root import PROJECT_FILE
 
 if TYPE_CHECKING:
     from swarmnode.project.images.conda import CondaPrefix
@@ -36,8 +38,7 @@ _KEPT_BEGINS: Final = "# from"
 _BYTES: Final = re.compile(r" bytes=(\d{1,15})$")
 _PRIVATE, _ONLINE = "private", "online"
 _INCLUDES_MAX: Final = 64
-_RESOLVE_S: Final = 600.0
-"""Resolving takes seconds; a slow index many minutes at the most."""
+_EXPORT: Final = ("export", "--frozen", "--no-editable", "--no-emit-local", "--no-annotate")
 
 
 class Lock(msgspec.Struct, frozen=True):
@@ -60,23 +61,13 @@ class Lock(msgspec.Struct, frozen=True):
     """It is this, and no packages."""
     wheel_bytes: int = 0
     """Of its packages, packed, as the project's lock has it; 0: not known."""
+    doubt: str = ""
+    """What could not be found out of it when it was made."""
 
     @property
     def packages(self) -> int:
         """How many there are."""
         return sum(bool(re.match(r"[A-Za-z0-9]", line)) for line in self.text.splitlines())
-
-
-def uv_program() -> str:
-    """The uv that was installed with us, else the one on the PATH. Raises ProjectError."""
-    try:
-        from uv import find_uv_bin
-
-        return os.fsdecode(find_uv_bin())
-    except (ImportError, FileNotFoundError):
-        if found := shutil.which("uv"):
-            return found
-    raise ProjectError("uv is not installed beside swarm: pip install uv")
 
 
 def lock_of(
@@ -93,8 +84,9 @@ def lock_of(
     """
     machine = platform.machine()
     kept = own / f"environment-{_made_from(source, machine, allow_build=allow_build)}.txt"
-    text = "" if again else _kept(kept)
+    text, doubt = "" if again else _kept(kept), ""
     if not text.startswith(_KEPT_BEGINS):  # damaged, or there is none
+        doubt = _refuse_stale(source)
         said = _resolved(source, machine, indexes, allow_build=allow_build)
         text = _origins(source, said, indexes) + _cleaned(said)
         _keep(kept, text)
@@ -108,7 +100,18 @@ def lock_of(
         is_private=_PRIVATE in origins,
         is_online=_ONLINE in origins,
         wheel_bytes=int(told[1]) if (told := _BYTES.search(origins)) else 0,
+        doubt=doubt,
     )
+
+
+def _refuse_stale(source: NeedsFile) -> str:
+    match source.kind:
+        case Kind.UV_LOCK:
+            return refuse_stale(source.file, source.file.with_name(PROJECT_FILE))
+        case Kind.SCRIPT if (lock := _script_lock(source.file)).is_file():
+            return refuse_stale(lock, source.file)
+        case _:
+            return ""
 
 
 def _kept(file: Path) -> str:
@@ -125,8 +128,9 @@ def _origins(source: NeedsFile, said: str, indexes: Indexes) -> str:
     how many bytes they have."""
     size = 0
     places = indexes.looked_in()
-    if source.kind in (Kind.UV_LOCK, Kind.PYLOCK):
-        table = table_in(source.file)
+    locked = _script_lock(source.file) if source.kind is Kind.SCRIPT else source.file
+    if source.kind in (Kind.UV_LOCK, Kind.PYLOCK) or (locked != source.file and locked.is_file()):
+        table = table_in(locked)
         places = list(_places_in(table)) or places
         size = wheel_bytes(table, source.file.parent)
     else:
@@ -163,20 +167,35 @@ def _made_from(source: NeedsFile, machine: str, *, allow_build: bool) -> str:
 
 def _bytes_of(source: NeedsFile) -> Iterator[bytes]:
     """Of the file and of every one that it includes: a change in any of them counts."""
-    waiting, seen = [source.file], set[Path]()
+    match source.kind:
+        case Kind.SCRIPT:  # the program around it may change
+            yield block_in(source.file).encode()
+            if (lock := _script_lock(source.file)).is_file():
+                yield bytes_of(lock)
+        case Kind.REQUIREMENTS:
+            yield from _with_included(source.file)
+        case Kind.UV_LOCK:
+            yield bytes_of(source.file)
+            yield from map(bytes_of, project_files(source.file))
+        case _:
+            yield bytes_of(source.file)
+
+
+def _with_included(first: Path) -> Iterator[bytes]:
+    waiting, seen = [first], set[Path]()
     while waiting and len(seen) < _INCLUDES_MAX:
         file = waiting.pop()
         if file in seen:
             continue
         seen.add(file)
-        try:
-            data = file.read_bytes()
-        except OSError as error:
-            raise ProjectError(f"{file.name} cannot be read: {error.strerror}") from error
-        yield data
-        if source.kind is Kind.REQUIREMENTS:
-            text = data.decode("utf-8", "replace")
-            waiting += [file.parent / name for name in _INCLUDE.findall(text) if "://" not in name]
+        yield (data := bytes_of(file))
+        text = decoded(file.name, data)
+        waiting += [file.parent / name for name in _INCLUDE.findall(text) if "://" not in name]
+
+
+def _script_lock(script: Path) -> Path:
+    """As uv lock --script names it."""
+    return script.with_name(f"{script.name}.lock")
 
 
 def _resolved(source: NeedsFile, machine: str, indexes: Indexes, *, allow_build: bool) -> str:
@@ -185,7 +204,9 @@ def _resolved(source: NeedsFile, machine: str, indexes: Indexes, *, allow_build:
     if source.kind is Kind.REQUIREMENTS and (text := hashed(source.file)):
         return text
     if source.kind is Kind.UV_LOCK:
-        words = ["export", "--frozen", "--no-editable", "--no-emit-local", "--no-annotate"]
+        words = [*_EXPORT]
+    elif source.kind is Kind.SCRIPT and _script_lock(source.file).is_file():
+        words = [*_EXPORT, "--script", str(source.file)]
     else:
         words = ["pip", "compile", str(source.file), "--generate-hashes", "--no-annotate"]
         words += ["--emit-index-annotation"]
@@ -201,36 +222,27 @@ def _resolved(source: NeedsFile, machine: str, indexes: Indexes, *, allow_build:
 
 def _uv(source: NeedsFile, words: Sequence[str], variables: Mapping[str, str]) -> str:
     """What uv prints. Raises ProjectError with its words and what helps."""
-    plain = {key: os.environ[key] for key in ("HOME", "PATH", "LANG") if key in os.environ}
-    ours = {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1", "NO_COLOR": "1"}
-    if words[0] == "export":
-        ours["UV_NO_CONFIG"] = "1"
-    try:
-        done = subprocess.run(  # noqa: S603  (our own uv, no shell)
-            [uv_program(), *words, "--no-progress"],
-            env={**plain, **variables, **ours},
-            cwd=source.file.parent,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_RESOLVE_S,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise ProjectError(f"{source.file.name}: not resolved within {_RESOLVE_S:.0f} s") from error
-    if done.returncode:
-        raise ProjectError(words_for(source.file.name, done.stderr))
-    return done.stdout
+    alone = {"UV_NO_CONFIG": "1"} if words[0] == "export" else {}
+    done = said_by_uv(source.file, words, {**variables, **alone})
+    if not done.returncode:
+        return done.stdout
+    if source.kind is Kind.PYPROJECT and (wrong := _written_wrongly(source.file, variables)):
+        raise ProjectError(wrong)
+    raise ProjectError(words_for(source.file, done.stderr))
+
+
+def _written_wrongly(file: Path, variables: Mapping[str, str]) -> str:
+    """Of a pyproject.toml uv would have its builder say what is no requirement; empty: none is."""
+    wanted = "".join(f"{line}\n" for line in table_in(file)["project"]["dependencies"])
+    done = said_by_uv(
+        file, ["pip", "compile", "-", "--no-deps", "--offline"], variables, given=wanted
+    )
+    return no_requirement(file, done.stderr)
 
 
 def hashed(file: Path) -> str:
     """A requirements file in which everything has its hash already; empty when not so."""
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise ProjectError(f"{file.name} cannot be read: {error}") from error
-    whole = re.sub(r"\s*\\\s*\n\s*", " ", text)
+    whole = re.sub(r"\s*\\\s*\n\s*", " ", text_of(file))
     lines = [re.sub(r"(^|\s)#.*$", "", line).strip() for line in whole.splitlines()]
     wanted = [line for line in lines if line and not line.startswith("-")]
     options = [line for line in lines if line.startswith(("-r", "--req", "-c", "--con", "-e"))]

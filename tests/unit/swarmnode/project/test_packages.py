@@ -203,7 +203,7 @@ def test_a_pylock_becomes_lines_with_its_hashes() -> None:
     ],
 )
 def test_what_uv_says_gets_the_line_that_helps(said: str, helps: str) -> None:
-    assert helps in words_for("requirements.txt", said)
+    assert helps in words_for(Path("requirements.txt"), said)
 
 
 @pytest.fixture
