@@ -280,6 +280,7 @@ def _move(source: Path, name: bytes, folder: int, *, is_free: bool) -> None:
     if is_free:
         try:
             os.link(source, name, dst_dir_fd=folder, follow_symlinks=False)
+            os.unlink(source)  # now: it changes the time by which we know the file again
             return
         except OSError as error:
             if error.errno not in _NO_LINK:

@@ -103,6 +103,15 @@ def test_a_file_of_ours_that_changed_stays_and_the_result_lies_beside_it(
     assert beside.read_text() == "three"
     assert f"results/{beside.name}: what you have in its place is yours, and stays" in said
     assert not list((project / ".swarm").glob("*.part*"))
+    (project / ".swarmignore").unlink()
+    out, said = run(node, project, "--", "ls", "results")
+    assert beside.name in said.split("left out:")[1], "a copy of before is no part of the project"
+    assert beside.name not in out
+    beside.write_text("taken up by hand")
+    assert beside.name in run(node, project, "--", "ls", "results")[0]
+    (project / "README").write_text("mine")
+    _, said = run(node, project, "--out", "one", "--", "sh", "-c", "echo 1 > one")
+    assert "1 file of its results is here" in said
 
 
 def test_where_nothing_is_asked_for_what_it_made_is_told_and_can_be_had(
@@ -291,11 +300,17 @@ def test_a_dry_run_says_what_would_be_sent_and_where_it_would_go(
         (("--", "python3", ".venv/big"), ".venv/big does not go along: git ignores it, or"),
         (("--", "src/train.py"), "src/train.py may not be run: chmod +x src/train.py"),
         (("--", "./missing.sh"), "no file ./missing.sh in"),
+        (("--", "./bare.py"), "no first line such as #!/usr/bin/env python3: swarm run -- python3"),
+        (("--", "./dos.sh"), "has lines that end as those of Windows do"),
+        (("--", "./empty"), "no first line such as #!/usr/bin/env sh"),
     ],
 )
 def test_what_is_typed_wrongly_is_said_with_the_remedy(
     node: LocalNode, project: Path, words: tuple[str, ...], what: str
 ) -> None:
+    for name, text in (("bare.py", b"print(1)\n"), ("dos.sh", b"#!/bin/sh\r\n"), ("empty", b"")):
+        (project / name).write_bytes(text)
+        (project / name).chmod(0o755)
     _, said = run(node, project, *words, code=2)
     assert what in said
 

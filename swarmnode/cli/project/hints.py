@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from swarmnode.tree.scan import Found
 
 _PYTHON: Final = re.compile(r"(?:.*/)?(?:python|pypy)[0-9.]*")
+_FIRST_BYTES: Final = 512
 _WITH_VALUE: Final = frozenset({"-W", "-X", "--check-hash-based-pycs"})
 _NO_MODULE: Final = re.compile(
     r"(?:ModuleNotFoundError|(?:python|pypy)[0-9.]*): No module named '?([^'.\s]+)"
@@ -49,6 +50,28 @@ def refuse_missing(
         raise exits.CliError(_lacking(script, root, within, sent), exits.USAGE)
     if script == argv[0] and found.kind is EntryKind.FILE and not found.mode & 0o111:
         raise exits.CliError(f"{script} may not be run: chmod +x {script}", exits.USAGE)
+    if script == argv[0] and found.kind is EntryKind.FILE:
+        _refuse_unstartable(script, root.joinpath(*map(os.fsdecode, found.parts)))
+
+
+def _refuse_unstartable(script: str, file: Path) -> None:
+    """A text that says of no program that it should run it. Raises CliError."""
+    try:
+        with file.open("rb") as opened:
+            first = opened.read(_FIRST_BYTES)
+    except OSError as error:
+        raise folders.cannot_read(file, error) from error
+    line = first.partition(b"\n")[0]
+    program = "python3" if script.endswith(".py") else "sh"
+    if not first or (b"\0" not in first and not first.startswith(b"#!")):
+        why = f"has no first line such as #!/usr/bin/env {program}: swarm run -- {program} {script}"
+    elif line.startswith(b"#!") and line.endswith(b"\r"):
+        why = "has lines that end as those of Windows do, its first one (#!) too: dos2unix mends it"
+    elif line.startswith(b"#!") and b"uv run" in line:
+        why = f"wants uv, which tasks do not have or need: swarm run -- python {script}"
+    else:
+        return
+    raise exits.CliError(f"{script} {why}", exits.USAGE)
 
 
 def _refuse_bare(name: str, found: "Found") -> None:

@@ -10,12 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from swarmnode.cli import exits
 from swarmnode.cli.client import ApiError, Client, Document, NodeUnreachableError
 from swarmnode.cli.files import folders
 from swarmnode.cli.output import complain, printable
+from swarmnode.cli.project.brought import beside, brought, note
 from swarmnode.cli.project.own import own_folder, own_or_refuse
 from swarmnode.cli.task import follow as task_follow
 from swarmnode.cli.task.leaving import told_when_ended
@@ -23,13 +22,9 @@ from swarmnode.cli.task.leaving import told_when_ended
 if TYPE_CHECKING:
     from swarmnode.project.landing import FileMark
     from swarmnode.project.placing import Brought
-    from swarmnode.tree.names import Parts
     from swarmnode.tree.scan import Found
 
-_BROUGHT: Final = "brought.json"
 _TASK_CHARS: Final = 8
-_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Bringer:
@@ -41,7 +36,7 @@ class Bringer:
 
         self._root, self._own = root, own_or_refuse(root)
         files = (name for name in sent if name.kind is not EntryKind.FOLDER)
-        self._sent = {name.parts: _mark_of(name) for name in files}
+        self._sent = {name.parts: mark_of(name) for name in files}
 
     def bring(self, client: Client, detail: Document) -> int:
         """All outputs of a task that has ended; the exit code for what could not be brought."""
@@ -84,13 +79,14 @@ class Bringer:
     def _bring(self, client: Client, detail: Document, place: Path, told: "Brought") -> int:
         from swarmnode.cli.task.get import Bringing
         from swarmnode.project.placing import Placer, root_folder
+        from swarmnode.tree.names import parts_in
 
         place.mkdir()
         bringing = Bringing(client, place)
         bringing.bring(detail, ("outputs",))
         if bringing.code:
             return bringing.code
-        spec, before = detail["spec"], self._brought()
+        spec, before = detail["spec"], brought(self._root)
         root = root_folder(self._root)
         try:
             placer = Placer(
@@ -104,41 +100,12 @@ class Bringer:
             try:
                 placer.place()
             finally:  # also of what was placed before a Ctrl-C
-                self._note(before | placer.placed.marks)
+                aside = beside(self._root) | set(map(parts_in, placer.placed.beside))
+                note(self._root, before | placer.placed.marks, aside)
                 told.add(placer.placed)
         finally:
             os.close(root)
         return exits.OK
-
-    def _brought(self) -> "dict[Parts, FileMark]":
-        """What earlier tasks brought. Of a damaged list nothing counts: all that is here stays."""
-        from swarmnode.project.landing import FileMark
-        from swarmnode.tree.names import parts_in
-
-        try:
-            with (
-                own_folder(self._root) as own,
-                open(os.open(_BROUGHT, _READ, dir_fd=own), "rb") as file,
-            ):
-                rows = msgspec.json.decode(file.read(), type=dict[str, FileMark])
-            return {parts_in(name): mark for name, mark in rows.items()}
-        except (FileNotFoundError, msgspec.DecodeError, ValueError):
-            return {}
-
-    def _note(self, marks: "dict[Parts, FileMark]") -> None:
-        """Write down what was brought, for the tasks to come; what is gone is forgotten."""
-        from swarmnode.tree.names import joined, text_of
-
-        kept = {parts: mark for parts, mark in marks.items() if self._is_here(parts)}
-        rows = {text_of(joined(parts)): mark for parts, mark in kept.items()}
-        part = f"{_BROUGHT}.part{os.getpid()}"
-        with own_folder(self._root) as own:
-            with open(os.open(part, _NEW, 0o666, dir_fd=own), "wb") as file:
-                file.write(msgspec.json.encode(rows))
-            os.rename(part, _BROUGHT, src_dir_fd=own, dst_dir_fd=own)
-
-    def _is_here(self, parts: "Parts") -> bool:
-        return os.path.lexists(self._root.joinpath(*map(os.fsdecode, parts)))
 
 
 @contextmanager
@@ -154,7 +121,12 @@ def _alone(own: int) -> Iterator[None]:
 
 def _told(placed: "Brought", detail: Document) -> int:
     """Say what came, and what did not."""
-    task_follow.say(f"{placed.files} files of its results are here")
+    files = (
+        "1 file of its results is"
+        if placed.files == 1
+        else f"{placed.files} files of its results are"
+    )
+    task_follow.say(f"{files} here")
     for name in placed.beside:
         task_follow.say(f"  {printable(name)}: what you have in its place is yours, and stays")
     for words in placed.refused:
@@ -168,7 +140,8 @@ def _again(detail: Document) -> str:
     return f"swarmnode task get {detail['task']} brings all of it into a folder of its own"
 
 
-def _mark_of(found: "Found") -> "FileMark":
+def mark_of(found: "Found") -> "FileMark":
+    """A file as it was seen."""
     from swarmnode.project.landing import FileMark
 
     size = found.size or len(found.target)

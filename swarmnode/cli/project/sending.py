@@ -122,7 +122,9 @@ def looked_at(project: "Project", *, takes_all: bool) -> Sending:
         raise exits.CliError(f"{error} (a line in .swarmignore leaves it out)", 2) from error
     except OSError as error:
         raise folders.cannot_read(Path(error.filename or project.root), error) from error
-    return Sending(project.root, project.is_marked, _without_our_own(chosen))
+    return Sending(
+        project.root, project.is_marked, _without_copies(project.root, _without_our_own(chosen))
+    )
 
 
 def _without_our_own(chosen: "Chosen") -> "Chosen":
@@ -143,3 +145,26 @@ def _without_our_own(chosen: "Chosen") -> "Chosen":
         else:
             kept.append(one)
     return replace(chosen, found=tuple(kept), passed_over=(*chosen.passed_over, *left))
+
+
+def _without_copies(root: Path, chosen: "Chosen") -> "Chosen":
+    """Without what tasks brought beside files of ours, as long as nobody has touched it since."""
+    from msgspec.structs import replace
+
+    from swarmnode.cli.project.brought import beside, brought
+    from swarmnode.cli.project.results import mark_of
+
+    try:
+        aside, marks = beside(root), brought(root)
+    except OSError:  # no folder of ours, or none to be read: nothing is known to be a copy
+        return chosen
+    if not aside:
+        return chosen
+    left = {
+        one.parts
+        for one in chosen.found
+        if any(one.parts[:depth] in aside for depth in range(1, len(one.parts) + 1))
+        and marks.get(one.parts) == mark_of(one)
+    }
+    kept = tuple(one for one in chosen.found if one.parts not in left)
+    return replace(chosen, found=kept, passed_over=(*chosen.passed_over, *sorted(left)))

@@ -49,7 +49,7 @@ def test_what_is_cut_short_replaces_nothing_and_the_rest_comes(
     assert (tmp_path / "b").read_text() == "whole"
     said = capfd.readouterr().err
     assert "cut short" in said
-    assert "1 files of its results are here" in said
+    assert "1 file of its results is here" in said
     assert brought(tmp_path, Store(a=b"whole"), "a") == exits.OK
     assert (tmp_path / "a").read_text() == "whole"
 
