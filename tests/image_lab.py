@@ -31,6 +31,7 @@ class Item:
     to: str = ""
     mode: int = 0o644
     pax: Mapping[str, str] = field(default_factory=dict)
+    time_s: int = 0
 
 
 def layer(*items: Item) -> bytes:
@@ -40,7 +41,7 @@ def layer(*items: Item) -> bytes:
             info = tarfile.TarInfo(item.name)
             info.type, info.linkname, info.mode = item.kind, item.to, item.mode
             info.size, info.devmajor, info.devminor = len(item.data), 1, 3
-            info.pax_headers = dict(item.pax)
+            info.pax_headers, info.mtime = dict(item.pax), item.time_s
             tar.addfile(info, io.BytesIO(item.data))
     return held.getvalue()
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from swarmnode.errors import ExecutorUnavailableError
+from swarmnode.executor.environments.recipe.compiled import LAID_OUT_S
 from swarmnode.executor.kernel.syscalls import sync_file_system
 
 ENVIRONMENTS_HERE_MAX: Final = 64
@@ -130,6 +131,7 @@ class EnvironmentStore:
         runs = bool(info.st_mode & 0o111)
         # A hard link shares its rights. Who may write to an image is its owner in a copy of his.
         path.chmod(0o755 if runs else 0o644)
+        os.utime(path, (LAID_OUT_S, LAID_OUT_S))  # what builds leave goes by it
         digest = _digest_of(path)
         kept = self._files / digest[:2] / f"{digest}{'.x' if runs else ''}"
         try:
@@ -145,6 +147,7 @@ class EnvironmentStore:
                     raise
             else:
                 part.rename(path)
+                os.utime(path, (LAID_OUT_S, LAID_OUT_S))  # of a node before it may have another
 
     def _make_room(self, size: int, used: Collection[str]) -> None:
         sizes = {name: self._size_of(name) for name in self._whole}

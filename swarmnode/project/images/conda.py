@@ -172,7 +172,10 @@ def _packed(root: Path, name: bytes, info: os.stat_result) -> Iterator[bytes]:
     elif stat.S_ISLNK(info.st_mode):
         yield header(LINK, name, target=_inside(root, path))
     elif stat.S_ISREG(info.st_mode):  # a socket or pipe is nothing that was installed
-        yield header(FILE, name, size=info.st_size, runs=bool(info.st_mode & 0o111))
+        # Compiled modules go by it, and nothing else does: of others it is no matter.
+        time_s = info.st_mtime_ns // 10**9 if name.endswith(b".py") else 0
+        runs = bool(info.st_mode & 0o111)
+        yield header(FILE, name, size=info.st_size, runs=runs, time_s=time_s)
         yield from _contents(path, info.st_size)
 
 

@@ -15,6 +15,7 @@ import stat
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import compiled  # type: ignore[import-not-found]
 import oci  # type: ignore[import-not-found]
 import unpack  # type: ignore[import-not-found]
 from tarball import RefusedError, Tar  # type: ignore[import-not-found]
@@ -86,7 +87,9 @@ def _lay_out_image(top: str, digest: str) -> None:
     }  # fmt: skip
     given = (settings.get("config") or {}).get("Env") or []
     _write_about(top, about, given if isinstance(given, list) else [])
-    _say("unpacked: %d names in %d layers" % (even(root), len(layers)))
+    names = even(root)
+    compiled.settle(os.fsencode(root))
+    _say("unpacked: %d names in %d layers" % (names, len(layers)))
 
 
 def _apply(root: str, source: "oci.ImageSource", layers: "list[tuple[str, str]]") -> None:

@@ -12,6 +12,7 @@ import platform
 import subprocess
 import sys
 
+import compiled  # type: ignore[import-not-found]
 import oci  # type: ignore[import-not-found]
 import unpack  # type: ignore[import-not-found]
 from tarball import RefusedError, Tar  # type: ignore[import-not-found]
@@ -40,6 +41,7 @@ def lay_out(top: str, digest: str, names: int, size: int) -> "dict[str, object]"
     packages = _packages(top)
     _run_unpack(top)
     _relink(top)
+    compiled.settle(os.fsencode(top))
     return {
         "python": next((text.split(" ")[1] for text in packages if text.startswith("python ")), ""),
         "machine": platform.machine(), "glibc": "", "uv": "", "packages": packages,

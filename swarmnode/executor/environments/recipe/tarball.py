@@ -32,8 +32,12 @@ class RefusedError(Exception):
 class TarMember:
     """One name of an archive."""
 
-    def __init__(self, name: bytes, kind: str, mode: int, size: int, target: bytes) -> None:
+    def __init__(
+        self, name: bytes, kind: str, mode: int, size: int, target: bytes, time_s: int = 0
+    ) -> None:
         self.name, self.kind, self.mode, self.size, self.target = name, kind, mode, size, target
+        self.time_s = time_s
+        """When it was changed last, in whole seconds; 0 where the archive has nothing sensible."""
 
 
 class Tar:
@@ -92,7 +96,8 @@ class Tar:
         target = said.get("linkpath", _text(block[157:257]))
         if b"\0" in name or b"\0" in target or len(name) > 4096 or len(target) > 4095:
             raise RefusedError("a name is too long, or no name")
-        return TarMember(name, what, _number(block[100:108]), size, target)
+        time_s = _seconds(said.get("mtime", _text(block[136:148]).strip()), "mtime" in said)
+        return TarMember(name, what, _number(block[100:108]), size, target, time_s)
 
     def _words(self, size: int) -> bytes:
         if size > _WORDS_MAX:
@@ -130,6 +135,8 @@ def _add(said: "dict[str, bytes]", kind: bytes, words: bytes) -> None:
     for key, value in found:
         if key.startswith("GNU.sparse"):
             raise RefusedError("a file with holes as only GNU tar writes it")
+        if key == "mtime" and kind != b"g":  # nothing is refused for it: two would harm nobody
+            said[key] = value
         if key not in ("path", "linkpath", "size"):
             continue
         if key in said or kind == b"g":
@@ -156,6 +163,14 @@ def _agreed(told: bytes, size: int) -> int:
     if not is_number or (int(told) != size and not has_no_room):
         raise RefusedError("an entry has two sizes that disagree (as in CVE-2025-62518)")
     return int(told)
+
+
+def _seconds(told: bytes, is_decimal: bool) -> int:
+    """Of a record before an entry, with a fraction; or of the entry, to the base of 8."""
+    digits = told.partition(b".")[0] if is_decimal else told
+    if not digits.isdigit() or len(digits) > 11 or (not is_decimal and digits.strip(b"01234567")):
+        return 0
+    return int(digits, 10 if is_decimal else 8)
 
 
 def _check_sum(block: bytes) -> None:

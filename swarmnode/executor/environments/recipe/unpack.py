@@ -204,6 +204,8 @@ def _put(root: int, parts: "tuple[bytes, ...]", member: "TarMember", tar: "Tar")
                 for piece in tar.pieces():
                     opened.write(piece)
                 os.fchmod(file, 0o755 if member.mode & 0o111 else 0o644)
+                opened.flush()
+                os.utime(file, (member.time_s, member.time_s))  # compiled.py goes by it
         elif member.kind == LINK:
             _remove(folder, name)
             os.symlink(member.target, name, dir_fd=folder)
