@@ -155,6 +155,26 @@ def test_a_script_that_names_its_packages_needs_no_other_file(
     assert out == "9\n"
 
 
+def test_a_package_beside_its_scripts_and_tests_is_found_by_them(
+    node: LocalNode, tmp_path: Path
+) -> None:
+    folder = tmp_path / "flat-project"
+    for name in ("tool", "scripts"):
+        (folder / name).mkdir(parents=True)
+    (folder / "pyproject.toml").write_text(
+        '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
+        '[project]\nname = "tool"\nversion = "1"\n'
+    )
+    (folder / "tool/__init__.py").write_text("eight = 8\n")
+    (folder / "scripts/go.py").write_text("import tool\nprint(tool.eight)\n")
+    out, said = swarm(node, folder, "run", "--", "python3", "scripts/go.py")
+    assert out == "8\n", said
+    (folder / "src").mkdir()
+    (folder / "tool").rename(folder / "src/tool")
+    out, said = swarm(node, folder, "run", "--", "python3", "scripts/go.py")
+    assert out == "8\n", "without any package, too"
+
+
 def test_an_environment_is_built_by_hand_and_forgotten(node: LocalNode, tmp_path: Path) -> None:
     folder = tmp_path / "by-hand"
     folder.mkdir()

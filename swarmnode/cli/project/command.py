@@ -268,7 +268,7 @@ def _show(
         line = packages.found(client, lock)
         task_follow.say(packages.words(lock, line))
         if line is not None:
-            packages.use(spec, line, project)
+            packages.use(spec, line)
     task_follow.say(sending.words().replace("sending", "would send", 1))
     for name in sending.left_out():
         task_follow.say(printable(f"  left out: {name}"))

@@ -47,7 +47,6 @@ _RETRIES: Final = 2
 """A machine that cannot reach an index is not the last one."""
 LACKS: Final = "the environment has no {}: name what brings it in the file that it is made from"
 """Where a module is not among its packages."""
-_SOURCES: Final = "src"
 
 
 def lock_here(
@@ -154,9 +153,13 @@ def words(lock: "Lock", line: Document | None) -> str:
 
 
 def provide(client: Client, spec: Document, lock: "Lock | None", project: "Project") -> None:
-    """A task finds what the project names, if it names anything. Raises CliError."""
+    """A task finds what the project names, if it names anything, and the project's own modules.
+
+    Raises CliError.
+    """
     if lock is not None:
-        use(spec, have(client, lock), project)
+        use(spec, have(client, lock))
+    _show_modules(spec, project, has_image=lock is not None and lock.image is not None)
 
 
 def have(client: Client, lock: "Lock") -> Document:
@@ -304,10 +307,23 @@ def _tried(client: Client, stayed: Stayed) -> str:
     return ", ".join(names) or "the machine that built"
 
 
-def use(spec: Document, line: Document, project: "Project") -> None:
-    """A task sees it; of a project with its modules in src/, those, too."""
+def use(spec: Document, line: Document) -> None:
+    """A task sees it."""
     spec["built"] = line["built"]
     spec.pop("env", None)
-    if (project.root / _SOURCES).is_dir() and (project.root / "pyproject.toml").is_file():
-        variables = spec.setdefault("variables", {})
-        variables.setdefault("PYTHONPATH", f"/work/{_SOURCES}")
+
+
+def _show_modules(spec: Document, project: "Project", *, has_image: bool) -> None:
+    """As if the project were installed so that it can be edited.
+
+    In an image the root is no such place: a PYTHONPATH of the image's own would be lost for it.
+    """
+    from swarmnode.errors import ProjectError
+    from swarmnode.project.root import modules_in
+
+    try:
+        place = modules_in(project.root)
+    except ProjectError as error:
+        raise exits.CliError(str(error), exits.USAGE) from error
+    if place or (place == "" and not has_image):
+        spec.setdefault("variables", {}).setdefault("PYTHONPATH", f"/work/{place}".rstrip("/"))
