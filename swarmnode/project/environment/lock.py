@@ -14,7 +14,7 @@ from swarmnode.errors import ProjectError
 from swarmnode.project.environment.faults import no_requirement, words_for
 from swarmnode.project.environment.find import Kind, NeedsFile
 from swarmnode.project.environment.indexes import Indexes, is_private
-from swarmnode.project.environment.stale import project_files, refuse_stale
+from swarmnode.project.environment.stale import is_frozen, project_files, refuse_stale
 from swarmnode.project.environment.texts import block_in, bytes_of, decoded, table_in, text_of
 from swarmnode.project.environment.uv import said_by_uv
 from swarmnode.project.environment.weights import wheel_bytes
@@ -27,11 +27,14 @@ if TYPE_CHECKING:
 
 _PLATFORMS: Final = {"x86_64": "x86_64-unknown-linux-gnu", "aarch64": "aarch64-unknown-linux-gnu"}
 _HASH: Final = re.compile(r"--hash=sha(256|384|512):[0-9a-f]{64,}")
-_LOCAL: Final = re.compile(r"^(-e\s|\./|/|[\w.-]+\s*@\s*file:)")
+_LOCAL: Final = re.compile(r"^(-e\s|\.(?=[/\[\s;]|$)|/|[\w.-]+\s*@\s*file:)")
 _LOCAL_FILE: Final = re.compile(
     r"^(?:[\w.\[\],-]+\s*@\s*)?((?:file:|\.{0,2}/)\S+\.(?:whl|zip|tar\.\w+|tgz))(?=\s|$)"
 )
 _INCLUDE: Final = re.compile(r"^\s*(?:-r|--requirement|-c|--constraint)[\s=]+(\S+)", re.MULTILINE)
+_ITSELF: Final = re.compile(r"^\s*(?:(?:-e|--editable)[\s=]+)?\.(?=[/\[\s;]|$)", re.MULTILINE)
+_ITS_NEEDS: Final = ("pyproject.toml", "setup.cfg", "setup.py")
+"""What says of a project that a requirements file names what that needs."""
 _FROM: Final = re.compile(r"^\s*# from (\S+)", re.MULTILINE)
 _DIRECT: Final = re.compile(r"^[\w.\[\],-]+\s*@\s*(\S+)", re.MULTILINE)
 _KEPT_BEGINS: Final = "# from"
@@ -171,10 +174,12 @@ def _bytes_of(source: NeedsFile) -> Iterator[bytes]:
         case Kind.SCRIPT:  # the program around it may change
             yield block_in(source.file).encode()
             if (lock := _script_lock(source.file)).is_file():
+                yield b"frozen" if is_frozen() else b""
                 yield bytes_of(lock)
         case Kind.REQUIREMENTS:
             yield from _with_included(source.file)
         case Kind.UV_LOCK:
+            yield b"frozen" if is_frozen() else b""  # what was not compared then, is now
             yield bytes_of(source.file)
             yield from map(bytes_of, project_files(source.file))
         case _:
@@ -191,6 +196,8 @@ def _with_included(first: Path) -> Iterator[bytes]:
         yield (data := bytes_of(file))
         text = decoded(file.name, data)
         waiting += [file.parent / name for name in _INCLUDE.findall(text) if "://" not in name]
+        own = [first.parent / name for name in _ITS_NEEDS if _ITSELF.search(text)]
+        waiting += [path for path in own if path.is_file()]
 
 
 def _script_lock(script: Path) -> Path:

@@ -27,13 +27,17 @@ def project_files(lock: Path) -> Iterator[Path]:
             yield file
 
 
+def is_frozen() -> bool:
+    """Whether a lock is to be taken as it is, as uv has it."""
+    return os.environ.get("UV_FROZEN", "").lower() in ("1", "true", "yes", "on", "y", "t")
+
+
 def refuse_stale(lock: Path, asks: Path) -> str:
     """Raises ProjectError where what it was made of, a pyproject.toml or script, asks for others.
 
     Empty, or why that could not be found out. UV_FROZEN takes it as it is, as with uv itself.
     """
-    frozen = os.environ.get("UV_FROZEN", "").lower() in ("1", "true", "yes", "on", "y", "t")
-    if frozen or not asks.is_file():
+    if is_frozen() or not asks.is_file():
         return ""
     is_script = asks.name != PROJECT_FILE
     words = ["--script", str(asks)] if is_script else []

@@ -236,6 +236,20 @@ def test_a_lock_is_made_once_until_any_file_it_comes_from_changes(
     assert lock(root, indexes).text.startswith("shapes==1.0"), "an included file has changed"
 
 
+@pytest.mark.parametrize("line", [".", ".[more]", "-e .", "./"])
+def test_a_project_named_in_its_own_requirements_is_what_it_needs(
+    here: tuple[Path, Indexes], line: str
+) -> None:
+    root, indexes = here
+    build = '[build-system]\nrequires = []\n[project]\nname = "own"\nversion = "1"\n'
+    extras = "optional-dependencies.more = []\n"
+    (root / "pyproject.toml").write_text(f"{build}{extras}dependencies = []\n")
+    (root / "requirements.txt").write_text(f"{line}\n")
+    assert lock(root, indexes).packages == 0
+    (root / "pyproject.toml").write_text(f'{build}{extras}dependencies = ["shapes"]\n')
+    assert lock(root, indexes).text.startswith("shapes==1.0 --hash"), "what it needs has changed"
+
+
 def test_a_lock_that_cannot_be_read_is_named_and_nothing_is_left_beside_one(
     tmp_path: Path,
 ) -> None:
