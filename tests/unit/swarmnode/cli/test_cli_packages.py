@@ -131,6 +131,8 @@ def test_a_uv_lock_that_is_older_than_what_its_project_asks_for_is_refused(
     assert "uv.lock is older" in said(code=2)
     monkeypatch.setenv("UV_FROZEN", "1")
     assert "uv.lock is" not in said(code=3)
+    monkeypatch.delenv("UV_FROZEN")
+    assert "uv.lock is older" in said(code=2), "what was taken as it is then, is not now"
 
 
 def test_where_a_lock_cannot_be_compared_that_is_said_and_it_is_taken(
