@@ -38,6 +38,10 @@ class Shelf:
     says_digests: bool = True
     answers: int = 0
     """Instead of anything else, if not 0."""
+    busy: dict[str, int] = field(default_factory=dict)
+    """Of paths with that in it, so many requests are too many."""
+    again_in: str = ""
+    """What it says of when to ask again then."""
     asked: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
     """Method, path and headers of each request."""
     address: str = ""
@@ -88,7 +92,7 @@ def manifest_on(shelf: Shelf, kind: str, data: bytes, tag: str) -> str:
 
 
 def index_on(shelf: Shelf, images: dict[str, str], tag: str, family: str = OCI) -> str:
-    """One for several machines: architecture -> digest of its manifest."""
+    """One for several machines: architecture, perhaps with a variant -> digest of its manifest."""
     kind = (
         f"{OCI}.index.v1+json" if family == OCI else f"{DOCKER}.distribution.manifest.list.v2+json"
     )
@@ -97,7 +101,8 @@ def index_on(shelf: Shelf, images: dict[str, str], tag: str, family: str = OCI) 
             "mediaType": shelf.manifests[digest][0],
             "digest": digest,
             "size": len(shelf.manifests[digest][1]),
-            "platform": {"architecture": machine, "os": "linux"},
+            "platform": dict(zip(("architecture", "variant"), machine.split("/"), strict=False))
+            | {"os": "linux"},
         }
         for machine, digest in images.items()
     ]
@@ -125,6 +130,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         shelf = self.shelf
         shelf.asked.append((self.command, self.path, dict(self.headers.items())))
+        for part, left in shelf.busy.items():
+            if part in self.path and left:
+                shelf.busy[part] -= 1
+                told = {"Retry-After": shelf.again_in} if shelf.again_in else {}
+                self._answer(429, b'{"errors":[{"message":"as told"}]}', told)
+                return
         if self.path.startswith("/token"):
             self._token()
         elif shelf.answers:

@@ -20,6 +20,8 @@ class Platform(msgspec.Struct, frozen=True):
 
     architecture: str = ""
     os: str = "linux"
+    variant: str = ""
+    """Which processors of that kind: none, or the lowest number, runs on the most."""
 
     @property
     def machine(self) -> str:

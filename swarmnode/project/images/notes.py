@@ -11,9 +11,10 @@ from typing import Final
 
 import msgspec
 
-from swarmnode.project.images.own import write_own
+from swarmnode.project.images.own import read_own, write_own
 
 _NOTES_MAX: Final = 64
+_BYTES_MAX: Final = 1 << 20
 _FILE: Final = "images.json"
 
 
@@ -43,7 +44,8 @@ class ImageNotes:
 
     def _all(self) -> dict[str, Note]:
         try:
-            return msgspec.json.decode((self._folder / _FILE).read_bytes(), type=dict[str, Note])
+            data = read_own(self._folder / _FILE, _BYTES_MAX)
+            return msgspec.json.decode(data, type=dict[str, Note])
         except (OSError, msgspec.MsgspecError, RecursionError):
             return {}  # then all of it is read once more
 

@@ -1,9 +1,11 @@
 """Folders and files of ours in a project, which somebody else's repository may have brought along.
 
-Nothing is written through a link: it could lead to any file of whoever runs this.
+Nothing is written through a link: it could lead to any file of whoever runs this. What is read may
+be theirs as well: it is a plain file, and bounded.
 """
 
 import contextlib
+import errno
 import os
 import stat
 from pathlib import Path
@@ -28,6 +30,18 @@ def own_file(path: Path, flags: int = os.O_APPEND) -> IO[bytes]:
     """To be written to, made where it lacks. Raises OSError (ELOOP for a link)."""
     wanted = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | flags
     return open(os.open(path, wanted, 0o666), "wb")
+
+
+def read_own(path: Path, bytes_max: int) -> bytes:
+    """So much of a plain file at most: what a repository brought may be a link to a device.
+
+    Raises OSError.
+    """
+    wanted = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with open(os.open(path, wanted), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "no plain file", str(path))
+        return file.read(bytes_max)
 
 
 def write_own(path: Path, data: bytes) -> None:

@@ -24,6 +24,8 @@ _TIMEOUT_S: Final = 60.0
 """For one answer, and between two pieces of one."""
 _TOKEN_BYTES_MAX: Final = 64 << 10
 _SAID_CHARS_MAX: Final = 300
+_AFTER_S_MAX: Final = 60
+"""So long a registry is waited for that has had too many requests; docker.io's limit is hours."""
 _PARAMETER: Final = re.compile(r'(\w+)="([^"]*)"')
 _BASIC, _BEARER = "basic", "bearer"
 Answer = http.client.HTTPResponse
@@ -39,7 +41,11 @@ def pause(seconds: float) -> None:
 
 
 class CutError(Exception):
-    """The line or the registry broke off: it may be tried again."""
+    """The line or the registry broke off: it may be tried again, after `after_s` at the soonest."""
+
+    def __init__(self, text: str, after_s: float = 0.0) -> None:
+        super().__init__(text)
+        self.after_s = after_s
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
@@ -60,8 +66,8 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
             raise ProjectError(f"{urlsplit(req.full_url).netloc} leads to a place without TLS")
         new = super().redirect_request(req, fp, code, msg, headers, newurl)
         proof = req.unredirected_hdrs.get("Authorization")
-        if new is not None and proof and urlsplit(newurl)[:2] == urlsplit(req.full_url)[:2]:
-            new.add_unredirected_header("Authorization", proof)  # the same place
+        if new is not None and proof and _is_same_place(newurl, req.full_url):
+            new.add_unredirected_header("Authorization", proof)
         return new
 
 
@@ -73,6 +79,10 @@ def _is_safe(url: str, *, from_here: bool) -> bool:
         return False
     is_plain = parts.scheme == "http" and from_here and is_loopback(parts.netloc)
     return (parts.scheme == "https" or is_plain) and "@" not in parts.netloc
+
+
+def _is_same_place(url: str, other: str) -> bool:
+    return urlsplit(url)[:2] == urlsplit(other)[:2]
 
 
 class Registry:
@@ -103,7 +113,8 @@ class Registry:
         try:
             return self._open(url, headers, head=head)
         except urllib.error.HTTPError as error:
-            if error.code != http.client.UNAUTHORIZED:
+            if error.code != http.client.UNAUTHORIZED or not _is_same_place(error.url, url):
+                # Who a registry leads to may ask for a login as well: it is none of theirs.
                 raise self._refusal(error, path) from error
             challenges = error.headers.get_all("WWW-Authenticate") or []
             error.close()
@@ -190,6 +201,8 @@ class Registry:
                 given = json.loads(answer.read(_TOKEN_BYTES_MAX))
             token = given.get("token") or given.get("access_token") or ""
         except urllib.error.HTTPError as error:
+            if error.code == http.client.TOO_MANY_REQUESTS:
+                raise self._refusal(error, "token") from error
             error.close()
             raise ProjectError(self._denied(f"the login is refused ({error.code})")) from error
         except (OSError, http.client.HTTPException) as error:
@@ -200,21 +213,36 @@ class Registry:
             raise ProjectError(f"{request.host} gives a token that is none")
         return f"Bearer {token}"
 
-    def _refusal(self, error: urllib.error.HTTPError, path: str) -> ProjectError:
+    def _refusal(self, error: urllib.error.HTTPError, path: str) -> ProjectError | CutError:
         with error:
             said = _said_in(error)
+        if error.code == http.client.TOO_MANY_REQUESTS:
+            return self._too_many(error, said)
+        place = urlsplit(error.url).netloc
+        if place != urlsplit(self._base).netloc:
+            return ProjectError(
+                f"{self._reference.host} leads to {place}, which answers {error.code} for "
+                f"{self._named()}{said}"
+            )
         if error.code == http.client.NOT_FOUND:
             what = "no" if path.startswith("manifests/") else "not all of"
             return ProjectError(f"{self._reference.host} has {what} {self._named()}{said}")
         if error.code in (http.client.UNAUTHORIZED, http.client.FORBIDDEN):
             return ProjectError(self._denied(f"it is refused{said}"))
-        who = self._reference.host
-        if error.code == http.client.TOO_MANY_REQUESTS:
-            return ProjectError(
-                f"{who} has had too many requests from here: try later, or with a login, which may "
-                f"have more{said}"
-            )
-        return ProjectError(f"{who} answers {error.code} for {self._named()}{said}")
+        return ProjectError(
+            f"{self._reference.host} answers {error.code} for {self._named()}{said}"
+        )
+
+    def _too_many(self, error: urllib.error.HTTPError, said: str) -> ProjectError | CutError:
+        """Tried again where it says when, and that is soon."""
+        text = (
+            f"{self._reference.host} has had too many requests from here: try later, or with a "
+            f"login, which may have more{said}"
+        )
+        after = error.headers.get("Retry-After", "")
+        if after.isascii() and after.isdigit() and len(after) < 9 and int(after) <= _AFTER_S_MAX:
+            return CutError(text, float(after))
+        return ProjectError(text)
 
     def _named(self) -> str:
         return f"{self._reference.name}:{self._reference.asked}"

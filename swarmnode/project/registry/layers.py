@@ -110,7 +110,7 @@ class _Fetch:
                         f"{error}: {self._image.reference} is not whole yet; the same command "
                         "goes on where it ended"
                     ) from error
-                self._wait(_FIRST_WAIT_S * 2**tries)
+                self._wait(max(_FIRST_WAIT_S * 2**tries, error.after_s))
 
     def _go_on(self, layer: Descriptor, part: Path, at: int) -> None:
         """From a place on; from the beginning where the registry gives no part of a layer."""

@@ -22,7 +22,7 @@ from swarmnode.project.images.documents import (
     digest_of,
     read_as,
 )
-from swarmnode.project.images.own import own_folder, write_own
+from swarmnode.project.images.own import own_folder, read_own, write_own
 from swarmnode.project.registry.client import Answer, CutError, Registry, Wait, pause
 from swarmnode.project.registry.reference import Reference
 
@@ -34,6 +34,8 @@ _MANIFESTS: Final = (
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v2+json",
 )
+_VERSION_1: Final = "docker.distribution.manifest.v1+"
+_NO_VERSION_2: Final = "is no image of today's format (version 2)"
 _SETTINGS: Final = (
     "application/vnd.oci.image.config.v1+json",
     "application/vnd.docker.container.image.v1+json",
@@ -95,7 +97,7 @@ class Documents:
     def data(self, digest: str, *, is_manifest: bool = False) -> bytes:
         """A document by its digest: from where it was left, else from the registry."""
         with contextlib.suppress(OSError):
-            data = self._kept(digest).read_bytes()
+            data = read_own(self._kept(digest), JSON_BYTES_MAX)
             if digest_of(data) == digest:
                 return data
         ask = self._manifest if is_manifest else self._registry.blob
@@ -116,7 +118,11 @@ class Documents:
         return digest_of(data)
 
     def _manifest(self, which: str, *, head: bool = False) -> Answer:
-        return self._registry.manifest(which, (*_INDEXES, *_MANIFESTS), head=head)
+        answer = self._registry.manifest(which, (*_INDEXES, *_MANIFESTS), head=head)
+        if _VERSION_1 in answer.headers.get("Content-Type", ""):  # its digest is none of its bytes
+            answer.close()
+            raise ProjectError(f"{self._reference} {_NO_VERSION_2}")
+        return answer
 
     def _again(self, act: Callable[[], _T]) -> _T:
         for number in range(_TRIES_MAX):
@@ -125,7 +131,7 @@ class Documents:
             except CutError as error:
                 why = error
             if number + 1 < _TRIES_MAX:
-                self._wait(_FIRST_WAIT_S * 2**number)
+                self._wait(max(_FIRST_WAIT_S * 2**number, why.after_s))
         raise ProjectError(f"{self._reference}: {why}")
 
     def _kept(self, digest: str) -> Path:
@@ -141,9 +147,9 @@ class Documents:
 
     def _chosen(self, manifests: tuple[Descriptor, ...], machine: str) -> Descriptor:
         known = [(one, one.platform) for one in manifests if one.platform is not None]
-        for one, platform in known:
-            if platform.os == "linux" and platform.machine == machine:
-                return one
+        fit = [(p.variant, one) for one, p in known if (p.os, p.machine) == ("linux", machine)]
+        if fit:  # the plainest, which every machine of the kind can run
+            return min(fit, key=lambda pair: pair[0])[1]
         unsaid = [one for one in manifests if one.platform is None]
         if len(unsaid) == 1:  # its settings say for which machines it is
             return unsaid[0]
@@ -155,7 +161,7 @@ class Documents:
         self, manifest: Descriptor, document: ImageDocument, machine: str, told: str
     ) -> RemoteImage:
         if document.schema_version != 2 or document.config is None or document.layers is None:
-            raise ProjectError(f"{self._reference} is no image of today's format (version 2)")
+            raise ProjectError(f"{self._reference} {_NO_VERSION_2}")
         self._check(document.config, document.layers)
         settings = self._read(self.data(document.config.digest), Settings)
         if settings.os != "linux" or settings.machine != machine:

@@ -377,3 +377,87 @@ def test_a_layer_that_a_registry_has_not_is_told_from_an_image_that_it_has_not(
         del shelf.blobs[digest_of(PACKED[1])]
         with pytest.raises(ProjectError, match=f"{address} has not all of x:1"):
             fetched(tmp_path, address)
+
+
+def test_who_a_registry_leads_to_is_given_no_login_whatever_it_asks_for(tmp_path: Path) -> None:
+    """containerd's CVE-2020-15157: a foreign place names who gives it tokens."""
+    here, there = Shelf(), Shelf(login="me:secret", gives_tokens=True)
+    image_on(here, "x", PACKED, settings_for(LAYERS))
+    with registry(here) as address, registry(there) as elsewhere:
+        here.leads_to = f"http://{elsewhere}"
+        with pytest.raises(ProjectError, match=f"leads to {elsewhere}, which answers 401"):
+            looked(tmp_path, address)
+    assert there.paths("blobs")
+    assert not there.paths("token")
+    assert not any("Authorization" in headers for _, _, headers in there.asked)
+
+
+@pytest.mark.parametrize("part", ["manifests", "blobs", "token"])
+def test_a_registry_that_says_when_is_waited_for(tmp_path: Path, part: str) -> None:
+    shelf, waits = Shelf(gives_tokens=True, busy={part: 2}, again_in="7"), list[float]()
+    image_on(shelf, "x", PACKED, settings_for(LAYERS))
+    with registry(shelf) as address:
+        reference = reference_of(f"docker://{address}/x:1")
+        asked = Registry(reference, Login())
+        documents = Documents(reference, asked, tmp_path, wait=waits.append)
+        image = documents.look(MACHINE)
+        shelf.busy = {"blobs": 1}
+        with brought(image, asked, documents, lambda size: None, wait=waits.append):
+            assert waits == [7, 7, 7]
+
+
+@pytest.mark.parametrize("said", ["", "3600", "soon", "\u00b2", "9" * 30])
+@pytest.mark.parametrize("part", ["manifests", "token"])
+def test_a_registry_that_does_not_want_us_for_long_is_left_alone(
+    tmp_path: Path, part: str, said: str
+) -> None:
+    shelf = Shelf(gives_tokens=True, busy={part: 9}, again_in=said)
+    image_on(shelf, "x", PACKED, settings_for(LAYERS))
+    with registry(shelf) as address, pytest.raises(ProjectError, match="too many requests"):
+        looked(tmp_path, address)
+    assert len(shelf.paths(part)) == 1
+
+
+@pytest.mark.parametrize("says_digests", [True, False])
+def test_an_image_of_the_first_format_is_told_as_one(tmp_path: Path, says_digests: bool) -> None:
+    """What a registry says to be its digest is that of a part of its bytes."""
+    shelf = Shelf(says_digests=says_digests)
+    kind = f"{DOCKER}.distribution.manifest.v1+prettyjws"
+    data = b'{"schemaVersion": 1, "fsLayers": []}'
+    told = manifest_on(shelf, kind, data, "1")
+    shelf.manifests[told] = (kind, data + b" ")
+    with registry(shelf) as address, pytest.raises(ProjectError, match="today's format"):
+        looked(tmp_path, address)
+
+
+def test_of_several_for_one_kind_of_machine_the_one_for_most_is_taken(tmp_path: Path) -> None:
+    shelf = Shelf()
+    marks = {"": "plain", "/v1": "one", "/v2": "two", "/v4": "four"}
+    made = {
+        variant: image_on(shelf, "x", PACKED, settings_for(LAYERS, mark=mark), tag=mark)
+        for variant, mark in marks.items()
+    }
+    others = {f"{ARCHITECTURE}{variant}": made[variant] for variant in ("/v4", "/v2", "/v1")}
+    index_on(shelf, others, "1")
+    many = {f"other{number}": made[""] for number in range(500)}
+    index_on(shelf, {**many, **others, ARCHITECTURE: made[""]}, "2")
+    with registry(shelf) as address:
+        for tag, mark in (("1", "one"), ("2", "plain")):
+            image, _, _ = looked(tmp_path, address, f"x:{tag}")
+            assert image.digest == digest_of(settings_for(LAYERS, mark=mark))
+
+
+def test_what_a_repository_brought_in_place_of_a_document_is_no_device(tmp_path: Path) -> None:
+    shelf = Shelf()
+    told = image_on(shelf, "x", PACKED, settings_for(LAYERS))
+    documents = tmp_path / "documents"
+    documents.mkdir()
+    kept = documents / told.partition(":")[2]
+    os.mkfifo(kept)
+    with registry(shelf) as address:
+        looked(tmp_path, address)
+        assert kept.is_file()
+        kept.unlink()
+        kept.symlink_to("/dev/zero")
+        looked(tmp_path, address)
+        assert not kept.is_symlink()
