@@ -29,6 +29,9 @@ _OTHER_ENDS: Final = (".zip", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst"
 _MACHINES: Final = {"linux-64": "x86_64", "linux-aarch64": "aarch64"}
 _PIECE: Final = 1 << 20
 _NAMES_MAX: Final = 400_000
+"""Of an archive as it is looked through."""
+NAMES_SENT_MAX: Final = 99_000
+"""What an object holds, and a build of ours allows."""
 _JSON_BYTES_MAX: Final = 8 << 20
 
 
@@ -94,8 +97,22 @@ def prefix_of(path: Path, note: Note) -> CondaPrefix:
     """It, with what is known of it. Raises OSError."""
     if path.is_dir():
         size = sum(info.st_size for _, info in files_in(path)) * 2 // 5
-        return CondaPrefix(path, note.digest, note.machine, size, os.path.realpath(path))
+        return CondaPrefix(path, note.digest, note.machine, size, _known_path(path))
     return CondaPrefix(path, note.digest, note.machine, path.stat().st_size)
+
+
+def _known_path(path: Path) -> str:
+    """Where its scripts say that it is: by a link, perhaps, as a home that lies elsewhere."""
+    real, named = os.path.realpath(path), os.path.abspath(path)
+    if named == real or not (path / "bin").is_dir():
+        return real
+    begin = b"#!" + os.fsencode(named) + b"/"
+    for script in sorted((path / "bin").iterdir()):
+        if stat.S_ISREG(script.lstat().st_mode):
+            with open(script, "rb") as file:
+                if file.read(len(begin)) == begin:
+                    return named
+    return real
 
 
 def _check_folder(path: Path) -> None:
@@ -103,6 +120,12 @@ def _check_folder(path: Path) -> None:
         raise ProjectError(
             f"{path.name} is the folder of conda itself: name one of its environments "
             f"({path.name}/envs/NAME), or pack it: conda-pack"
+        )
+    count = sum(1 for _ in files_in(path))
+    if count > NAMES_SENT_MAX:
+        raise ProjectError(
+            f"{path.name} has {count} names (files, folders and links), limit {NAMES_SENT_MAX}: "
+            "make an environment with what the project needs"
         )
 
 
@@ -181,10 +204,11 @@ def _packed(root: Path, name: bytes, info: os.stat_result) -> Iterator[bytes]:
 
 def _inside(root: Path, path: bytes) -> bytes:
     """Where a link leads; one by a whole path into the prefix is one from where it stands."""
-    target, real = os.readlink(path), os.fsencode(os.path.realpath(root))
-    if target.startswith(real + b"/"):
-        folder = os.path.join(real, os.path.relpath(os.path.dirname(path), os.fsencode(root)))
-        target = os.path.relpath(target, folder)
+    target = os.readlink(path)
+    below = os.path.relpath(os.path.dirname(path), os.fsencode(root))
+    for top in (os.path.realpath(root), os.path.abspath(root)):  # by a link, perhaps
+        if target.startswith(os.fsencode(top) + b"/"):
+            return os.path.relpath(target, os.path.join(os.fsencode(top), below))
     return target
 
 

@@ -87,7 +87,7 @@ def can_be_prefix(path: str) -> bool:
 
 def conda_lock(digest: str, prefix: str) -> str:
     """Of an environment of conda: the digest of its archive, and where it was, if it needs that."""
-    return f"conda {digest} {prefix}".rstrip(" ") + "\n"
+    return f"conda {digest} {prefix}\n" if prefix else f"conda {digest}\n"
 
 
 def key_of(lock: bytes, python: str, machine: str, *, allow_build: bool) -> bytes:

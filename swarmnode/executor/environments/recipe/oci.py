@@ -14,11 +14,14 @@ _MANIFESTS_MAX = 64
 _NAMES_MAX = 20000
 """In an archive of images: some for each layer."""
 _FREE_BYTES = 64 << 20
-_RATIO_MAX = 1100
-"""Times a layer may be larger than it is packed, beside a little: no gzip gives more than 1,032."""
+_GZIP_RATIO_MAX, _ZSTD_RATIO_MAX = 1100, 33000
+"""Times a layer may be larger than packed, beside a little: no gzip gives more than 1,032, and
+zstd has 128 KiB of zeros, as a file with holes in it has them, in 4 bytes."""
 _LAYERS_MAX = 256
 """Docker itself makes 127 at most."""
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_SKIPPED = b"\x2a\x4d\x18"
+"""Behind a byte of 0x50 to 0x5f: a frame of zstd that is passed over; pzstd begins with one."""
 _HEX = set("0123456789abcdef")
 
 
@@ -104,10 +107,13 @@ class Plain:
     """A layer's own bytes, hashed as they are read; `budget` is what all of them may have."""
 
     def __init__(self, part: Part, budget: "list[int]") -> None:
-        self._left = _FREE_BYTES + _RATIO_MAX * part.left
+        packed = part.left
         head = part.read(4)
         file = _Again(head, part)
-        if head == _ZSTD:
+        is_zstd = head == _ZSTD or (head[1:] == _SKIPPED and head[0] >> 4 == 5)
+        ratio = _ZSTD_RATIO_MAX if is_zstd else _GZIP_RATIO_MAX
+        self._left = _FREE_BYTES + ratio * packed
+        if is_zstd:
             import frames  # type: ignore[import-not-found]  # few have it
 
             self._file = frames.opened(file)

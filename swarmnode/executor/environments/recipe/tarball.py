@@ -145,15 +145,17 @@ def _add(said: "dict[str, bytes]", kind: bytes, words: bytes) -> None:
 
 
 def _records(words: bytes) -> "Iterator[tuple[str, bytes]]":
-    while words:
-        digits, space, _ = words.partition(b" ")
-        length = int(digits) if digits.isdigit() and len(digits) < 9 else 0
-        record = words[len(digits) + 1 : length]
+    at = 0
+    while at < len(words):  # nothing is cut off in front: there may be very many, and short ones
+        space = words.find(b" ", at, at + 9)
+        digits = words[at : max(space, at)]
+        length = int(digits) if digits.isdigit() else 0
+        record = words[space + 1 : at + length]
         key, equals, value = record.partition(b"=")
-        if not space or not equals or length > len(words) or not record.endswith(b"\n"):
+        if not length or not equals or at + length > len(words) or not record.endswith(b"\n"):
             raise RefusedError("what precedes an entry is damaged")
         yield key.decode("utf-8", "replace"), value[:-1]
-        words = words[length:]
+        at += length
 
 
 def _agreed(told: bytes, size: int) -> int:

@@ -380,3 +380,18 @@ def test_an_archive_that_is_packed_as_a_whole_gives_the_same(tmp_path: Path) -> 
     done = unpacked(tmp_path, digest)
     assert done.returncode == 0, done.stderr
     assert (text(tmp_path / "root/a"), names(tmp_path)) == ("1", ["about.json", "root"])
+
+
+def test_damaged_words_before_an_entry_are_refused(tmp_path: Path) -> None:
+    for number, words in enumerate(
+        (b"5 a=\n0 a=\n", b"5 a=\nxx", b"5 a=\n99 a=\n", b"5 a=\n2 a=\n", b"3 \n")
+    ):
+        head = bytearray(layer(Item("x", words))[:512])
+        head[156:157] = b"x"
+        head[148:156] = b" " * 8
+        head[148:156] = b"%06o\0 " % sum(head)
+        one = bytes(head) + words + bytes(-len(words) % 512) + layer(Item("f", b"1"))
+        top = tmp_path / str(number)
+        top.mkdir()
+        done = unpacked(top, saved(top / ".image", [one]))
+        assert (done.returncode, "damaged" in done.stderr) == (65, True), done.stderr

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from swarmnode.errors import ProjectError
+from swarmnode.project.images import conda
 from swarmnode.project.images.conda import CondaPrefix, is_conda, pieces_of
 from swarmnode.project.images.found import found_at
 from swarmnode.project.images.notes import ImageNotes
+from swarmnode.tasks.environments.naming import conda_lock
 from tests.conda_lab import make_prefix, pack
 from tests.image_lab import Item, layer, saved
 
@@ -114,3 +116,34 @@ def test_the_archive_of_a_folder_is_read_by_others_as_it_is(tmp_path: Path) -> N
         if one.is_file() and not one.is_symlink():
             assert one.read_bytes() == other.read_bytes()
             assert (one.stat().st_mode ^ other.stat().st_mode) & 0o111 == 0
+
+
+def test_an_environment_is_seen_where_its_scripts_say_that_it_is(tmp_path: Path) -> None:
+    """A home that is a link to where homes really are, as on clusters (conda/conda-pack#386)."""
+    real, home = tmp_path / "mnt/home", tmp_path / "home"
+    folder = make_prefix(real / "envs/lab")
+    home.symlink_to(real)
+    named = home / "envs/lab"
+    assert prefix_at(named, tmp_path / "notes").prefix == str(folder), "nothing says otherwise"
+    (folder / "bin/pip").write_text(f"#!{named}/bin/python\n")
+    (folder / "bin/python9").symlink_to(f"{named}/bin/python")
+    assert prefix_at(named, tmp_path / "notes").prefix == str(named)
+    with tarfile.open(fileobj=io.BytesIO(b"".join(pieces_of(named)))) as tar:
+        assert tar.getmember("bin/python9").linkname == "python"
+
+
+def test_an_environment_with_more_names_than_can_be_sent_is_refused_before_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_prefix(tmp_path / "p")
+    count = sum(1 for _ in folder.rglob("*"))
+    monkeypatch.setattr(conda, "NAMES_SENT_MAX", count)
+    prefix_at(folder, tmp_path / "notes")
+    (folder / "one more").write_text("")
+    with pytest.raises(ProjectError, match=rf"p has {count + 1} names .*limit {count}"):
+        prefix_at(folder, tmp_path / "notes")
+
+
+def test_a_prefix_keeps_a_space_at_its_end() -> None:
+    assert conda_lock("sha256:0", "/a/b ") == "conda sha256:0 /a/b \n"
+    assert conda_lock("sha256:0", "") == "conda sha256:0\n"
