@@ -27,10 +27,9 @@ from swarmnode.cli.talk import node, wait_option
 from swarmnode.cli.task import data as task_data
 from swarmnode.cli.task import follow as task_follow
 from swarmnode.cli.task import inputs as task_inputs
-from swarmnode.cli.task.environments import refuse_misspelt
 from swarmnode.cli.task.inputs import Input
+from swarmnode.cli.task.named import refuse_missing_secrets, refuse_misspelt_env
 from swarmnode.cli.task.options import submit_options
-from swarmnode.cli.task.secrets import refuse_missing as refuse_missing_secrets
 from swarmnode.cli.task.spec import merge_flags, read_spec
 from swarmnode.cli.task.submitting import (
     CommandBehind,
@@ -138,7 +137,7 @@ def _refuse_unknown(
     """Names of secrets, environments and datasets that there are not. Raises CliError."""
     refuse_missing_secrets(client, spec)
     if not may_wait:
-        refuse_misspelt(client, spec)
+        refuse_misspelt_env(client, spec)
     task_data.refuse_unknown(client, data)
 
 

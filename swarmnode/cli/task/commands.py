@@ -15,12 +15,11 @@ from swarmnode.cli.task import data as task_data
 from swarmnode.cli.task import follow as task_follow
 from swarmnode.cli.task import inputs as task_inputs
 from swarmnode.cli.task import logs as task_logs
-from swarmnode.cli.task.environments import refuse_misspelt
 from swarmnode.cli.task.get import get
 from swarmnode.cli.task.many import cancel, ls, retry, rm, signal, wait
+from swarmnode.cli.task.named import refuse_missing_secrets, refuse_misspelt_env
 from swarmnode.cli.task.names import resolve
 from swarmnode.cli.task.options import submit_options
-from swarmnode.cli.task.secrets import refuse_missing
 from swarmnode.cli.task.spec import merge_flags, read_spec
 from swarmnode.cli.task.submitting import (
     CommandBehind,
@@ -70,9 +69,9 @@ def submit(
     data = task_data.checked(spec, task_data.read(datasets, spec))
     task_inputs.check(spec, wanted)
     with node(wait_s) as client:
-        refuse_missing(client, spec)
+        refuse_missing_secrets(client, spec)
         if not detach:
-            refuse_misspelt(client, spec)
+            refuse_misspelt_env(client, spec)
         task_data.refuse_unknown(client, data)
         if wanted:
             stored = task_inputs.upload(wanted, client, is_kept=keep_inputs)
