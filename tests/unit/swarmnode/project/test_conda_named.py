@@ -119,7 +119,7 @@ def test_the_archive_of_a_folder_is_read_by_others_as_it_is(tmp_path: Path) -> N
 
 
 def test_an_environment_is_seen_where_its_scripts_say_that_it_is(tmp_path: Path) -> None:
-    """A home that is a link to where homes really are, as on clusters (conda/conda-pack#386)."""
+    """A home that is a link to where homes really are, as on clusters."""
     real, home = tmp_path / "mnt/home", tmp_path / "home"
     folder = make_prefix(real / "envs/lab")
     home.symlink_to(real)
