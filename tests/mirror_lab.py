@@ -34,12 +34,18 @@ from testnet.sim.clock import VirtualWall
 from testnet.sim.signer import KeyedHashSigner
 from tests.market_lab import Board
 from tests.net_lab import Authority
+from tests.wheel_lab import make_wheel
 
 NAMES = [
     "pypi.org", "files.pythonhosted.org", "huggingface.co", "cdn-lfs.hf.co", "us.aws.cdn.hf.co",
 ]  # fmt: skip
 HERE = "127.0.0.1"
 COMMIT = "0123456789" * 4
+LAB = {"a": "lab", "b": "lab", "c": "other"}
+BIG = bytes(range(256)) * 4096 + b"the end"
+MODEL = "/o/n/resolve/main/model.safetensors"
+PINNED = MODEL.replace("main", COMMIT)
+JSON = {"accept": "application/vnd.pypi.simple.v1+json"}
 Act = Callable[[trio.abc.Stream], Awaitable[None]]
 
 
@@ -116,11 +122,11 @@ class Internet:
             body, headers = gzip.compress(body), [*headers, ("content-encoding", "gzip")]
         self.put(f"pypi.org/simple/{name}/", Reply(body, headers=headers))
 
-    def large(self, path: str, data: bytes, *, etag: str = "") -> None:
-        """A large file of the hub: it leads to its store."""
+    def large(self, path: str, data: bytes, *, size: int | None = None) -> None:
+        """A large file of the hub, which says that `size`: it leads to its store."""
         headers = [
-            ("x-repo-commit", COMMIT), ("x-linked-etag", f'"{etag or sha256(data)}"'),
-            ("x-linked-size", str(len(data))), ("x-xet-hash", "a" * 64),
+            ("x-repo-commit", COMMIT), ("x-linked-etag", f'"{sha256(data)}"'),
+            ("x-linked-size", str(len(data) if size is None else size)), ("x-xet-hash", "a" * 64),
             ("location", f"https://cdn-lfs.hf.co/{sha256(data)}?sig=1"),
         ]  # fmt: skip
         for one in (path, path.replace("/main/", f"/{COMMIT}/")):
@@ -176,7 +182,8 @@ class Internet:
         length = [] if reply.status == 304 else [("content-length", str(len(reply.body)))]
         if any(name == "content-length" for name, _ in reply.headers):
             length = []
-        head = h11.Response(status_code=reply.status, headers=[*reply.headers, *length])
+        headers = [(name.encode(), value.encode()) for name, value in (*reply.headers, *length)]
+        head = h11.Response(status_code=reply.status, headers=headers)
         await stream.send_all(http.send(head) or b"")
         if not is_head:
             half = len(reply.body) // 2
@@ -196,6 +203,17 @@ def _part_of(reply: Reply, words: str) -> Reply:
     start, end = int(first), int(last) + 1 if last else len(reply.body)
     told = ("content-range", f"bytes {start}-{end - 1}/{len(reply.body)}")
     return Reply(reply.body[start:end], 206, [*reply.headers, told])
+
+
+def wheel_in(folder: Path) -> Path:
+    """A small one of a project `pkg`."""
+    return make_wheel(folder, "pkg", "1.0", {"pkg.py": "x = 1\n" * 5000})
+
+
+def link_in(told: "Told") -> str:
+    """Where an index page leads first, at its mirror."""
+    file = msgspec.json.decode(told.body)["files"][0]
+    return str(file["url"]).removeprefix("http://pypi.mirror.swarm")
 
 
 @asynccontextmanager
@@ -254,7 +272,8 @@ async def exchange(
         http = h11.Connection(h11.CLIENT)
         more = [("content-length", str(len(body)))] if body else []
         head = [("host", reach.MIRRORS[preset]), *(headers or {}).items(), *more]
-        request = h11.Request(method=method, target=target, headers=head)
+        coded = [(name.encode(), value.encode()) for name, value in head]
+        request = h11.Request(method=method, target=target, headers=coded)
         await near.send_all(http.send(request) + http.send(h11.Data(data=body)))
         told = await _read(near, http)
         nursery.cancel_scope.cancel()
@@ -282,7 +301,7 @@ async def _read(stream: trio.abc.Stream, http: h11.Connection) -> "Told | h11.Re
             http.receive_data(bytes(await stream.receive_some(65536)))
         elif isinstance(event, h11.Response):
             told.status = event.status_code
-            told.headers = {name.decode(): value.decode() for name, value in event.headers}
+            told.headers = {name.decode(): value.decode("latin-1") for name, value in event.headers}
         elif isinstance(event, h11.Data):
             told.body += event.data
         elif isinstance(event, h11.EndOfMessage):
@@ -334,6 +353,7 @@ async def mirror_machines(
     labs: Mapping[str, str],
     *,
     bytes_max: int = 1 << 30,
+    rooms: Mapping[str, int] | None = None,
     executors: Mapping[str, Executor] | None = None,
 ) -> AsyncIterator[dict[str, MirrorMachine]]:
     """Machines by name, each of a lab; what they kept in `folder` before they have still."""
@@ -348,7 +368,7 @@ async def mirror_machines(
             host,
             folder / name,
             labs,
-            MirrorDisk(folder / name, bytes_max, tls),
+            MirrorDisk(folder / name, (rooms or {}).get(name, bytes_max), tls),
             (executors or {}).get(name) or FakeExecutor(),
         )
         for name, host in hosts.items()

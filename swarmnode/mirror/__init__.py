@@ -7,7 +7,7 @@ and the word of the hub come over TLS, asked by this node itself, so nobody in t
 the bytes may come from wherever they are, for they are checked: from this machine's disk, from
 another machine of our lab, else from the internet, once for all who want them.
 
-`rules` decides: what is asked for, index pages, what the hub says, digests, ranges. `shelf` keeps
+`rules` decides: what is asked for, index pages, what the hub says, digests. `shelf` keeps
 files on disk, `bringing` brings one for all who wait for it, `lab` asks our lab's machines,
 `upstream` the internet by the rules of the task that asks, `exchange` speaks HTTP with the task,
 `pypi` and `hf` answer it, `giving` gives files, `pages` what was told last, `service` joins them.

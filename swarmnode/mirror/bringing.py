@@ -9,7 +9,7 @@ it was checked: who goes on with a download that broke off would go on with wron
 import logging
 import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from typing import Final
 
@@ -196,11 +196,16 @@ class FileBringer:
         is_here = await self._workers.run(partial(self._shelf.check, name))
         if is_here and self._show_kept(want.digest, arrival):
             return
-        while (holder := await self._lab.holder(name)) is not None:
+        asked: set[PeerId] = set()
+        while (holder := await self._lab.holder(name, asked)) is not None:
             peer, size = holder
-            if want.size in (None, size) and await self._bring_from(peer, size, want, arrival):
-                return
-            self._lab.shun(peer)
+            asked.add(peer)
+            with suppress(
+                NotKeptError
+            ):  # for want of room here: nothing is wrong with that machine
+                if want.size in (None, size) and await self._bring_from(peer, size, want, arrival):
+                    return
+                self._lab.shun(peer)
         async with want.fetch() as answer:
             await self._bring_answer(answer, want, arrival)
 
@@ -210,8 +215,11 @@ class FileBringer:
         self, answer: UpstreamAnswer, want: FileWant, arrival: FileArrival
     ) -> None:
         size = _length_of(answer)
+        if want.size not in (None, size):
+            raise UpstreamError(f"{answer.place} has {size} bytes, and not {want.size}")
         async with self._place(size, want.digest) as writing:
-            arrival.begin(writing.another(), size, "upstream")
+            if size:  # of no bytes nothing can be held back until it is checked
+                arrival.begin(writing.another(), size, "upstream")
             while piece := await answer.more():
                 await arrival.room(writing.count)
                 await writing.take(piece)
@@ -219,6 +227,8 @@ class FileBringer:
             if not writing.check.is_right():
                 log.warning("%s is not what its digest says: it is not kept", answer.place)
                 raise UpstreamError(f"{answer.place} is not what its digest says")
+            if not size:
+                arrival.begin(writing.another(), size, "upstream")
             arrival.show(size)
 
     # -- from a machine of our lab
@@ -227,7 +237,7 @@ class FileBringer:
         self, peer: PeerId, size: int, want: FileWant, arrival: FileArrival
     ) -> bool:
         """False where it has not given what was asked for: nobody has heard of it then, not even
-        how long that was."""
+        how long that was. Raises NotKeptError."""
         try:
             async with self._place(size, want.digest) as writing:
                 await self._write_pieces(peer, size, want.digest, writing)
@@ -236,7 +246,7 @@ class FileBringer:
                     raise UpstreamError("a machine of this lab gave other bytes")
                 arrival.begin(writing.another(), size, "lab")
                 arrival.show(size)
-        except (UpstreamError, NotKeptError):
+        except UpstreamError:
             return False
         return True
 

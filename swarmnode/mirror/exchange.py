@@ -15,6 +15,7 @@ import trio
 
 from swarmnode.mirror.errors import AskRefusedError, MirrorError
 from swarmnode.mirror.limits import ASK_HEAD_BYTES_MAX, ASK_IDLE_S
+from swarmnode.mirror.talk import as_bytes
 
 _RECEIVE_BYTES: Final = 16 * 1024
 _DOT_S: Final = 3.0
@@ -125,7 +126,7 @@ class Exchange:
         """The head of the answer; its length is among the headers, or it ends with us."""
         if self._told not in (0, status):
             raise trio.ClosedResourceError("another answer was begun")
-        head = h11.Response(status_code=status, headers=list(headers), reason=reason)
+        head = h11.Response(status_code=status, headers=as_bytes(headers), reason=reason)
         data = self._http.send(head)
         if self._told:
             data = b"\r\n" + data.partition(b"\r\n")[2]

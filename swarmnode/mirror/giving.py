@@ -6,16 +6,19 @@ from functools import partial
 import msgspec
 import trio
 
+from swarmnode.datasets.web import ranges
+from swarmnode.datasets.web.ranges import ByteRange
 from swarmnode.mirror.bringing import FileBringer, FileWant
-from swarmnode.mirror.errors import NotKeptError
+from swarmnode.mirror.errors import AskRefusedError, NotKeptError
 from swarmnode.mirror.exchange import Exchange, MirrorRequest
 from swarmnode.mirror.rules.hub import passed_down
-from swarmnode.mirror.rules.ranges import ByteRange, wanted
 from swarmnode.mirror.talk import UpstreamAsk, UpstreamPlace
 from swarmnode.mirror.upstream import Upstream, UpstreamAnswer
 
 SAID = "x-swarm-mirror"
 """The header that says where an answer is from: kept, lab, upstream, passed, or stale."""
+_OF_THE_BYTES = ("content-range", "content-encoding")
+"""Headers without which they would be taken for others."""
 Headers = Sequence[tuple[str, str]]
 
 
@@ -50,29 +53,39 @@ class Giver:
         Who wants a part from the middle of what is not here gets that from the internet, unseen:
         installers read the end of a wheel so, and loaders fetch several parts at once.
         """
+        tag = next((value for name, value in file.headers if name == "etag"), "")
+        if ranges.is_known(request.header, tag):
+            await self.exchange.begin(304, file.headers)
+            await self.exchange.end()
+            return
+        await self._give_wanted(request, file, ranges.wanted(request.method, request.header, tag))
+
+    async def _give_wanted(
+        self, request: MirrorRequest, file: FileAnswer, part: ByteRange | None
+    ) -> None:
         is_head = request.method == "HEAD"
-        part = None if is_head else wanted(request.header("range"))
         is_middle = part is not None and not part.is_from_there_on
         if (is_head or is_middle) and not self._bringing.is_near(file.want.digest):
-            await self._pass_file(request, file)
+            await self._pass_file(request, file, part)
             return
         try:
             await self._give_kept(file, part, is_head=is_head)
         except NotKeptError:
             if self.exchange.has_begun:
                 raise
-            await self._pass_file(request, file)
+            await self._pass_file(request, file, part)
 
     async def _give_kept(self, file: FileAnswer, part: ByteRange | None, *, is_head: bool) -> None:
         exchange, status = self.exchange, 206 if part else 200
         async with self._bringing.file(file.want) as arrival:
             size = await exchange.patiently(status, arrival.known)
-            start, end = part.within(size) if part else (0, size)
+            start, end = _span(part, size)
+            status = 206 if part and size else 200
             piece = b""
             if start < end and not is_head:
                 piece = await exchange.patiently(status, partial(arrival.read, start, end))
             told = [("content-length", str(end - start)), (SAID, file.said or arrival.origin)]
-            if part:
+            if status == 206:
                 told.append(("content-range", f"bytes {start}-{end - 1}/{size}"))
             await exchange.begin(status, [*file.headers, *told])
             while piece:
@@ -81,14 +94,15 @@ class Giver:
                 piece = await arrival.read(start, end) if start < end else b""
         await exchange.end()
 
-    async def _pass_file(self, request: MirrorRequest, file: FileAnswer) -> None:
+    async def _pass_file(
+        self, request: MirrorRequest, file: FileAnswer, part: ByteRange | None
+    ) -> None:
         """From the internet, neither checked nor kept, with what is known of it."""
-        part = request.header("range")
-        headers = (("accept-encoding", "identity"), *([("range", part)] if part else []))
+        headers = (("accept-encoding", "identity"), *([("range", str(part))] if part else []))
         ask = UpstreamAsk(request.method, headers)
         async with self.upstream.followed(file.place, ask) as (_, answer):
             if answer.status in (200, 206):
-                told = [pair for pair in answer.headers if pair[0] == "content-range"]
+                told = [pair for pair in answer.headers if pair[0] in _OF_THE_BYTES]
                 answer.headers = [*file.headers, *told, *answer.framing()]
             await self.pass_on(answer)
 
@@ -99,3 +113,12 @@ class Giver:
         while piece := await answer.more():
             await self.exchange.send(piece)
         await self.exchange.end()
+
+
+def _span(part: ByteRange | None, size: int) -> tuple[int, int]:
+    """Raises AskRefusedError where nothing is there; of no bytes all are an answer to any part."""
+    if part is None or not size:
+        return 0, size
+    if (there := part.within(size)) is None:
+        raise AskRefusedError(f"the file has {size} bytes", 416, size)
+    return there

@@ -12,7 +12,7 @@ from typing import Final
 from p2p.errors import WireError
 from p2p.wire.codec import decode_as, encode
 from swarmnode.mirror.bringing import FileWant
-from swarmnode.mirror.errors import UpstreamError
+from swarmnode.mirror.errors import AskRefusedError, UpstreamError
 from swarmnode.mirror.exchange import MirrorRequest
 from swarmnode.mirror.giving import SAID, FileAnswer, Giver
 from swarmnode.mirror.limits import PAGE_BYTES_MAX, PASSED_HEAD_S
@@ -27,6 +27,8 @@ _PORT: Final = 443
 _PLAIN: Final = (("accept-encoding", "identity"), ("user-agent", "swarm-mirror"))
 _PINNED_S: Final = 10 * 365 * 86_400.0
 """A commit names the same for ever."""
+_PASSED: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""CONNECT and the like make something else of a connection than requests and answers."""
 _MOVING_S: Final = 10.0
 """A program asks for the head of a file, then for the file: once the hub is asked for both."""
 
@@ -130,14 +132,17 @@ def _fetched(
 
 
 async def _pass(request: MirrorRequest, giver: Giver) -> None:
-    """As it is, with what proves who asks, to the hub and nowhere else."""
+    """As it is, with what proves who asks, to the hub and nowhere else. Raises MirrorError."""
+    if request.method not in _PASSED:
+        raise AskRefusedError("the hub has no such method", 405)
     headers = hub.passed_up(request.headers)
     body = None
-    if length := request.header("content-length"):
-        headers.append(("content-length", length))
-        body = request.body
-    elif request.header("transfer-encoding"):
+    # Of two lengths the chunks count, for they are what is read here (RFC 9112, 6.3).
+    if request.header("transfer-encoding"):
         headers.append(("transfer-encoding", "chunked"))
+        body = request.body
+    elif length := request.header("content-length"):
+        headers.append(("content-length", length))
         body = request.body
     wanted = UpstreamAsk(request.method, tuple(headers), body, PASSED_HEAD_S)
     async with giver.upstream.asked(UpstreamPlace(_HOST, _PORT, request.target), wanted) as answer:

@@ -5,6 +5,7 @@ lab are told what is kept: it says what our tasks work with.
 """
 
 import os
+from collections.abc import Collection
 from functools import partial
 
 import trio
@@ -58,11 +59,13 @@ class LabFiles:
         finally:
             os.close(fd)
 
-    async def holder(self, name: str) -> tuple[PeerId, int] | None:
-        """A machine that says it has that file, and how long it says that is: the first of all."""
+    async def holder(self, name: str, besides: Collection[PeerId]) -> tuple[PeerId, int] | None:
+        """A machine that says it has that file, and how long it says that is: the first of all
+        `besides` those that were asked before."""
         found: list[tuple[PeerId, int]] = []
         members = self._mesh.members.view().members
         ours = [one.peer for one in members if one.lab == self._lab and self._is_asked(one)]
+        ours = [peer for peer in ours if peer not in besides]
         async with trio.open_nursery() as nursery:
             for peer in ours[:ASKED_MAX]:
                 nursery.start_soon(self._ask, peer, name, found, nursery.cancel_scope)

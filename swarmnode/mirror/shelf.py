@@ -10,6 +10,7 @@ open: it may leave meanwhile.
 """
 
 import contextlib
+import errno
 import itertools
 import logging
 import os
@@ -28,6 +29,7 @@ _HASH_BYTES: Final = 32
 _READ_BYTES: Final = 1 << 20
 _COMING: Final = "."
 _PAGE: Final = "page-"
+_GONE: Final = (errno.ENOENT, errno.ELOOP)
 log = logging.getLogger("swarm")
 
 
@@ -43,6 +45,8 @@ class MirrorShelf:
         """Of them those that a process before us left."""
         self._bytes = 0
         """Of all of them, and of those on their way as they will be."""
+        self._coming = 0
+        """Of it those on their way."""
         self._lock = threading.Lock()
         self._numbers = itertools.count()
 
@@ -65,7 +69,7 @@ class MirrorShelf:
             self._sizes = {name: size for _, name, size in sorted(found)}
             self._bytes = sum(self._sizes.values())
             self._unchecked = {name for name in self._sizes if parse(name)}
-        self._shrink(0)
+        self._shrink()
 
     def size(self, name: str) -> int | None:
         """None when it is not here."""
@@ -76,12 +80,17 @@ class MirrorShelf:
         return name in self._sizes and name not in self._unchecked
 
     def check(self, name: str) -> bool:
-        """The same of one that a process before us left: read all of it. False: it is gone."""
+        """The same of one that a process before us left: read all of it. False: it is gone, or
+        cannot be opened now."""
         size, digest = self._sizes.get(name), parse(name)
         if size is None or digest is None:
             return False
+        try:
+            fd = self.open(name)
+        except OSError:
+            return False
         check = FileCheck(digest, size)
-        with contextlib.suppress(OSError), open(self._folder / name, "rb", buffering=0) as file:
+        with contextlib.suppress(OSError), open(fd, "rb", buffering=0) as file:
             while data := file.read(_READ_BYTES):
                 check.update(data)
         if not check.is_right():
@@ -96,8 +105,9 @@ class MirrorShelf:
         path = self._folder / name
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except OSError:
-            self._drop(name)
+        except OSError as error:
+            if error.errno in _GONE:  # not where this node has no descriptors left
+                self._drop(name)
             raise
         with self._lock:
             if (size := self._sizes.pop(name, None)) is not None:
@@ -112,19 +122,28 @@ class MirrorShelf:
         """Room for a file of that size, and a place to write it. Raises NotKeptError."""
         if size * MIRROR_FILE_PARTS > self._bytes_max:
             raise NotKeptError(f"{size} bytes are too many to be kept here")
-        self._shrink(size)
-        if self._bytes + size > self._bytes_max:
-            raise NotKeptError("too much is on its way already")
-        if host_room(str(self._folder)) < size:
-            raise NotKeptError("this machine's disk has no room")
+        self._reserve(size)
         path = self._folder / f"{_COMING}{next(self._numbers)}"
         try:
+            self._shrink()
+            if host_room(str(self._folder)) < self._coming:  # as if all of it were still to come
+                raise NotKeptError("this machine's disk has no room")
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except NotKeptError:
+            self._reserve(-size)
+            raise
         except OSError as error:
+            self._reserve(-size)
             raise NotKeptError(f"this machine's disk: {error.strerror}") from error
-        with self._lock:
-            self._bytes += size
         return FileComing(fd, path, size)
+
+    def _reserve(self, size: int) -> None:
+        """Before anything makes way: for what finds no room nothing does. Raises NotKeptError."""
+        with self._lock:
+            if size > 0 and self._coming + size > self._bytes_max:
+                raise NotKeptError("too much is on its way already")
+            self._coming += size
+            self._bytes += size
 
     def end(self, coming: "FileComing", name: str = "") -> None:
         """It came whole and is kept under that name, or it goes. The descriptor stays open."""
@@ -138,6 +157,7 @@ class MirrorShelf:
         except OSError as error:
             log.warning("the mirror keeps less: %s", error.strerror)
         with self._lock:
+            self._coming -= coming.size
             self._bytes -= self._sizes.pop(name, 0) if is_kept else coming.size
             if is_kept:
                 self._sizes[name] = coming.size
@@ -176,14 +196,14 @@ class MirrorShelf:
 
     # -- inside
 
-    def _shrink(self, more: int) -> None:
-        """Let go of the least recently used until so much more has room."""
-        while (oldest := self._one_too_many(more)) is not None:
+    def _shrink(self) -> None:
+        """Let go of the least recently used until all have room."""
+        while (oldest := self._one_too_many()) is not None:
             self._drop(oldest)
 
-    def _one_too_many(self, more: int) -> str | None:
+    def _one_too_many(self) -> str | None:
         with self._lock:
-            is_full = self._bytes + more > self._bytes_max or len(self._sizes) >= MIRROR_FILES_MAX
+            is_full = self._bytes > self._bytes_max or len(self._sizes) >= MIRROR_FILES_MAX
             return next(iter(self._sizes), None) if is_full else None
 
     def _drop(self, name: str) -> None:

@@ -3,7 +3,7 @@
 Nothing waits without a bound, and nothing is read that was not asked for.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -73,7 +73,7 @@ class UpstreamTalk:
         """Ask; return the head of the answer. Raises UpstreamError."""
         self.place, self._http = place, _fresh()
         host = place.host if place.port == TLS_PORT else f"{place.host}:{place.port}"
-        headers = [("host", host), *ask.headers]
+        headers = as_bytes([("host", host), *ask.headers])
         await self._send(h11.Request(method=ask.method, target=place.target, headers=headers))
         if ask.body is not None:
             async for piece in ask.body:
@@ -186,6 +186,11 @@ class IdleTalks:
         idle, self._idle = self._idle, []
         for talk, _ in idle:
             await talk.aclose()
+
+
+def as_bytes(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    """As they came: a value may have any byte (RFC 9110, 5.5), names of files among them."""
+    return [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers]
 
 
 @contextmanager

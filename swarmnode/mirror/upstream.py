@@ -46,8 +46,12 @@ class UpstreamAnswer:
 
     @property
     def length(self) -> int | None:
-        """Bytes of its body, where it says so."""
-        text = self.header("content-length")
+        """Bytes of its body, where it says so.
+
+        Beside chunks a length means nothing (RFC 9112, 6.3): by it more would be shown than was
+        checked.
+        """
+        text = "" if self.header("transfer-encoding") else self.header("content-length")
         return int(text) if text.isdigit() and len(text) < 16 else None
 
     async def more(self) -> bytes:

@@ -2,7 +2,6 @@
 
 import html
 import json
-import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
@@ -11,11 +10,11 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import msgspec
 
+from swarmnode.datasets.web import ranges
 from swarmnode.fuse.inodes import ROOT, ContentPlace, Inode, Inodes
 
 _LINKS_MAX: Final = 40
 """As many as the kernel follows."""
-_RANGE: Final = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
 _LINES_AT_ONCE: Final = 200
 _BYTES: Final = ("accept-ranges", "bytes")
 
@@ -28,6 +27,10 @@ class WebRequest(msgspec.Struct, frozen=True):
     """As it came: path and query, escaped."""
     headers: Mapping[str, str]
     """Their names in small letters."""
+
+    def header(self, name: str) -> str:
+        """Empty without one."""
+        return self.headers.get(name, "")
 
 
 class WebDataset(msgspec.Struct, frozen=True):
@@ -149,32 +152,19 @@ def _walk(inodes: Inodes, parts: list[bytes]) -> tuple[int, Inode] | None:
 def _file(request: WebRequest, found: _Found, tag: str) -> WebAnswer:
     size = found.node.size
     about = [_BYTES, ("etag", tag), ("content-type", "application/octet-stream")]
-    if _names(request.headers.get("if-none-match", ""), tag):
+    if ranges.is_known(request.header, tag):
         return WebAnswer(304, tuple(about))
-    start, end, status = 0, size, 200
-    wanted = request.headers.get("range", "").replace(" ", "")
-    match = _RANGE.fullmatch(wanted)  # of several ranges all of it is an answer as well
-    if match and wanted != "bytes=-" and request.headers.get("if-range", tag) == tag:
-        start, end = _span(match[1], match[2], size)
-        status = 206
-        if start >= end:
+    span, status = (0, size), 200
+    # Of no bytes all are an answer to any range: programs ask so before they know (golang#47021).
+    if size and (part := ranges.wanted(request.method, request.header, tag)):
+        if (there := part.within(size)) is None:
             return _words(416, "nothing is there", ("content-range", f"bytes */{size}"), *about[:2])
-        about.append(("content-range", f"bytes {start}-{end - 1}/{size}"))
+        span, status = there, 206
+        about.append(("content-range", f"bytes {span[0]}-{span[1] - 1}/{size}"))
+    start, end = span
     about.append(("content-length", str(end - start)))
     count = end - start if request.method == "GET" else 0
     return WebAnswer(status, tuple(about), (), found.dataset, found.node.place.after(start), count)
-
-
-def _span(first: str, last: str, size: int) -> tuple[int, int]:
-    """Start and end of a range, as far as there is anything."""
-    if first:
-        return int(first), min(int(last) + 1, size) if last else size
-    return max(size - int(last), 0), size
-
-
-def _names(listed: str, tag: str) -> bool:
-    tags = [one.strip().removeprefix("W/") for one in listed.split(",")]
-    return tag in tags or "*" in tags
 
 
 def _lines(inodes: Inodes, folder: int) -> Iterator[_Line]:

@@ -19,12 +19,15 @@ from swarmnode.datasets.web.core import DataWeb, WebAnswer, WebRequest
 from swarmnode.fuse.inodes import ContentPlace
 from swarmnode.fuse.serve import ContentFailedError, Pieces
 
+_CLOSE: Final = ("connection", "close")
 _HEAD_BYTES_MAX: Final = 32 * 1024
 _RECEIVE_BYTES: Final = 64 * 1024
 _SEND_BYTES: Final = 1 << 20
 """Of a file, in one step."""
 _IDLE_S: Final = 30.0
 """A connection on which nothing is asked for so long ends: others may wait for its place."""
+_CROWDED_S: Final = 2.0
+"""Instead of that while all places are taken."""
 _STALL_S: Final = 300.0
 """Likewise when nothing is taken of an answer."""
 
@@ -42,6 +45,11 @@ class _Seats:
 
     def __init__(self) -> None:
         self.limiter = trio.CapacityLimiter(DATA_WEB_CONNECTIONS_MAX)
+
+    @property
+    def are_taken(self) -> bool:
+        """All of them: who is answered makes place for who waits."""
+        return not self.limiter.available_tokens
 
     async def free(self) -> None:
         """Return once one more connection may be accepted."""
@@ -64,14 +72,18 @@ async def _seated(
 ) -> None:
     async with seats.limiter:
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
-            await _Connection(web, contents, stream).run()
+            await _Connection(web, contents, stream, seats).run()
 
 
 class _Connection:
     def __init__(
-        self, web: DataWeb, contents: Sequence[WebContent], stream: trio.SocketStream
+        self,
+        web: DataWeb,
+        contents: Sequence[WebContent],
+        stream: trio.SocketStream,
+        seats: _Seats,
     ) -> None:
-        self._web, self._contents, self._stream = web, contents, stream
+        self._web, self._contents, self._stream, self._seats = web, contents, stream, seats
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=_HEAD_BYTES_MAX)
 
     async def run(self) -> None:
@@ -84,14 +96,21 @@ class _Connection:
                 self._http.start_next_cycle()
         except h11.RemoteProtocolError as error:
             if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-                await self._say(WebAnswer(error.error_status_hint, (("connection", "close"),)))
+                words = f"{error}; other bytes than ASCII are written as %XX\n".encode()
+                told = (("content-type", "text/plain"), ("content-length", str(len(words))))
+                await self._say(WebAnswer(error.error_status_hint, (*told, _CLOSE), (words,)))
         except ContentFailedError:
             return  # fewer bytes than were promised: whoever counts them knows
 
     async def _next_request(self) -> WebRequest | None:
         """Of a body nothing is taken: it ends the connection."""
         with trio.fail_after(_IDLE_S):
-            event = await self._next_event()
+            while True:
+                with trio.move_on_after(_CROWDED_S):
+                    event = await self._next_event()
+                    break
+                if self._seats.are_taken:
+                    return None
             if not isinstance(event, h11.Request):
                 return None
             headers = {name.decode(): value.decode("latin-1") for name, value in event.headers}
@@ -106,7 +125,8 @@ class _Connection:
         return event
 
     async def _say(self, answer: WebAnswer, *, is_head: bool = False) -> None:
-        await self._send(h11.Response(status_code=answer.status, headers=list(answer.headers)))
+        headers = [*answer.headers, *([_CLOSE] if self._seats.are_taken else [])]
+        await self._send(h11.Response(status_code=answer.status, headers=headers))
         for piece in () if is_head else answer.body:
             await self._send(h11.Data(data=piece))
         place, left = answer.place, answer.size

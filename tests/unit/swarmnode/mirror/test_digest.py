@@ -7,11 +7,9 @@ from shutil import which
 
 import pytest
 
-from swarmnode.mirror.errors import AskRefusedError
 from swarmnode.mirror.limits import GIT_FILE_BYTES_MAX
 from swarmnode.mirror.rules import digest
 from swarmnode.mirror.rules.digest import FileCheck, FileDigest
-from swarmnode.mirror.rules.ranges import wanted
 
 BODY = b"some bytes\n"
 
@@ -52,31 +50,3 @@ def test_an_etag_names_a_digest_when_it_is_one() -> None:
     assert digest.of_etag(f'"{large.lower()}"', 9) == FileDigest("sha256", "a" * 64)
     assert digest.of_etag('"5-abc"', 9) is None
     assert digest.of_etag(f'"{small}"', GIT_FILE_BYTES_MAX + 1) is None
-
-
-@pytest.mark.parametrize(
-    ("header", "there"),
-    [("bytes=0-", (0, 10)), ("bytes=4-", (4, 10)), ("bytes=-3", (7, 10)), ("bytes=2-3", (2, 4)),
-     ("bytes=2-99", (2, 10)), ("bytes=-99", (0, 10)), ("bytes= 1 - 1", (1, 2))],
-)  # fmt: skip
-def test_a_range_is_where_it_says(header: str, there: tuple[int, int]) -> None:
-    asked = wanted(header)
-    assert asked is not None
-    assert asked.within(10) == there
-
-
-@pytest.mark.parametrize("header", ["bytes=10-", "bytes=99-100", "bytes=-0"])
-def test_a_range_beyond_the_end_is_told_so(header: str) -> None:
-    """Clients that go on with a download which was whole ask so (huggingface_hub#2197)."""
-    asked = wanted(header)
-    assert asked is not None
-    with pytest.raises(AskRefusedError) as refused:
-        asked.within(10)
-    assert refused.value.status == 416
-
-
-@pytest.mark.parametrize(
-    "header", ["", "bytes=-", "bytes=3-2", "bytes=0-1,3-4", "items=0-1", "bytes=" + "9" * 30 + "-"]
-)
-def test_what_is_no_single_range_means_the_whole(header: str) -> None:
-    assert wanted(header) is None

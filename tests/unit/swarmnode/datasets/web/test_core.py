@@ -66,7 +66,7 @@ def test_a_range_is_given_as_far_as_it_is_there(wanted: str, start: int, end: in
     assert answer.status == 206
     assert head(answer, "content-range") == f"bytes {start}-{end}/{SIZE}"
     assert (answer.place.offset, answer.size) == (100 + start, end - start + 1)
-    assert get("/data/a%20b/%FF%25%3Cx%3E", "HEAD", range=wanted).headers == answer.headers
+    assert get("/data/a%20b/%FF%25%3Cx%3E", "HEAD", range=wanted).status == 200  # RFC 9110, 14.2
 
 
 @pytest.mark.parametrize("wanted", ["bytes=1000-", "bytes=-0", "bytes=5-4", "bytes=5000-6000"])
@@ -123,7 +123,11 @@ def test_links_lead_to_what_is_in_the_dataset_and_nowhere_else() -> None:
     assert get("/dat").status == 404
 
 
-def test_an_empty_file_has_no_ranges_and_nothing_is_written() -> None:
+def test_an_empty_file_is_given_whole_to_any_range_and_nothing_is_written() -> None:
+    """Who asks for the first bytes of whatever it is cannot tell before (golang/go#47021,
+    werkzeug#1937)."""
     assert get("/data/empty").size == 0
-    assert get("/data/empty", range="bytes=0-").status == 416
+    for wanted in ("bytes=0-", "bytes=0-9", "bytes=-5", "bytes=7-"):
+        answer = get("/data/empty", range=wanted)
+        assert (answer.status, head(answer, "content-length")) == (200, "0")
     assert get("/data/empty", "DELETE").status == 405

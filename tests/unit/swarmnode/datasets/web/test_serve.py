@@ -100,3 +100,39 @@ async def test_no_bytes_whatever_end_more_than_their_connection(
     stream = await trio.open_tcp_stream("127.0.0.1", port)
     await stream.send_all(b"GET /d HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     assert len(await said(stream)) > SIZE
+
+
+async def test_more_at_once_than_there_are_places_are_answered_though_each_would_stay(
+    nursery: trio.Nursery,
+) -> None:
+    """Clients ask on a hundred connections (aiohttp's limit) and leave each open for the next."""
+    port, done = await served(nursery), 0
+
+    async def one(asking: trio.Nursery) -> None:
+        nonlocal done
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            await stream.send_all(b"GET /d HTTP/1.1\r\nHost: x\r\nRange: bytes=0-9\r\n\r\n")
+            got = b""
+            while not got.endswith(numbered(0, 10)):
+                piece = await stream.receive_some()
+                assert piece
+                got += piece
+            done += 1
+            if done == 3 * DATA_WEB_CONNECTIONS_MAX:
+                asking.cancel_scope.cancel()
+            await trio.sleep_forever()  # with the connection open
+
+    with trio.fail_after(20):
+        async with trio.open_nursery() as asking:
+            for _ in range(3 * DATA_WEB_CONNECTIONS_MAX):
+                asking.start_soon(one, asking)
+    assert done == 3 * DATA_WEB_CONNECTIONS_MAX
+
+
+async def test_a_name_that_is_not_escaped_is_told_how(nursery: trio.Nursery) -> None:
+    """curl sends what it is given."""
+    stream = await trio.open_tcp_stream("127.0.0.1", await served(nursery))
+    await stream.send_all("GET /ü HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    got = await said(stream)
+    assert got.startswith(b"HTTP/1.1 400")
+    assert b"written as %XX" in got
