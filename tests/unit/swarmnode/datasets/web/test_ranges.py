@@ -28,8 +28,8 @@ def test_a_range_is_where_it_says_and_is_asked_for_as_it_was(
 
 @pytest.mark.parametrize("header", ["bytes=10-", "bytes=99-100", "bytes=-0", "bytes=3-2"])
 def test_a_range_that_has_nothing_is_one_all_the_same(header: str) -> None:
-    """Clients that go on with a download which was whole ask so (huggingface_hub#2197); who reads
-    no bytes and is given all takes them for those (filesystem_spec#1140)."""
+    """Clients that go on with a download which was whole ask so (huggingface_hub#2197); one that
+    was given all in place of a part read wrong data (filesystem_spec#1140)."""
     part = asked(range=header)
     assert part is not None
     assert part.within(10) is None
