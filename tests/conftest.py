@@ -46,10 +46,12 @@ def pytest_configure() -> None:
     """What this process hands down to every process that a test starts.
 
     Ctrl-C is heard even where the run was started in the background, which ignores it: an ignored
-    signal is inherited, and tests that interrupt a program would wait for ever. Bytecode is kept,
+    signal is inherited, and tests that interrupt a program would wait for ever. So is the end of a
+    terminal under nohup, which means nothing to this process. Bytecode is kept,
     whatever the environment says: hundreds of programs start, and each would compile itself anew.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, lambda _number, _frame: None)  # a handler is not inherited
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
 

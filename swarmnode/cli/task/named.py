@@ -39,6 +39,6 @@ def refuse_missing_secrets(client: Client, spec: Document) -> None:
         near = meant(missing[0], kept)
         raise exits.CliError(
             f"no secret {missing[0]!r} of yours is kept on this machine: "
-            f"{f'did you mean {near}? Else: ' if near else ''}swarm secret set {missing[0]}",
+            f"{f'did you mean {near}? Else: ' if near else ''}swarmnode secret set {missing[0]}",
             exits.NOT_FOUND,
         )
