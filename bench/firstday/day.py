@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from bench.firstday import machines
 from bench.firstday.shell import Shell, plain
+from swarmnode.api.schema.node import Status
 from swarmnode.cli.client import Client
 from swarmnode.demo.launcher import LocalNode, LocalSwarm, processes_of
 from testnet.emulator.lab import EmulatedLab
@@ -56,7 +59,7 @@ def _told(
     took = {line: max(times.values()) for line, times in came.items()}
     sending_s = next(at_s for said, at_s in came[_RUN].items() if said.startswith("sending "))
     script = (root / "digits/train.py").read_text()
-    carried: int = rita.client.get("/api/v1/status")["reach"]["carried_bytes"]
+    status = msgspec.convert(rita.client.get("/api/v1/status"), Status)
     return {
         "commands": len(took),
         "total_s": round(sum(took.values()), 1),
@@ -65,7 +68,7 @@ def _told(
         "data_and_start_s": round(took[_RUN] - sending_s, 1),
         "ran_on": "box" if _has_run(root, box) else "another machine",
         "edits": int(script != machines.TRAIN),
-        "relayed_mb": round(carried / 1e6),
+        "relayed_mb": round(status.peers.carried_bytes / 1e6),
         "data_mb": round(machines.DATA_BYTES / 1e6),
         "line_mbit": machines.LINE_MBIT,
         "line_delay_ms": machines.LINE_DELAY_MS,
