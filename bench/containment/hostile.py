@@ -40,7 +40,7 @@ while True:
     for one in some:
         one.close()
 """
-_NAMES: Final = """
+_NAMES: Final = r"""
 import socket, struct
 server = [line.split()[1] for line in open("/etc/resolv.conf") if line.startswith("nameserver")][0]
 one, number = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), 0
