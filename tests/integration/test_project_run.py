@@ -14,6 +14,7 @@ import pytest
 from swarmnode.demo.launcher import LocalNode
 from tests.integration.swarm_lab import swarm_of
 
+WHERE = "python src/where.py"
 TRAIN = """\
 import os, sys
 print(os.path.exists("train.py"), sys.argv[1:], flush=True)
@@ -216,17 +217,26 @@ def test_without_a_command_beside_a_node_that_runs_one_is_asked_for(
     assert "a node already runs here: give a COMMAND after --" in said
 
 
+def test_a_script_that_needs_no_packages_has_an_interpreter_brought_along(
+    node: LocalNode, project: Path
+) -> None:
+    (project / "src/where.py").write_text("import sys; print(sys.prefix)")
+    for words in (("python", "src/where.py"), ("--env", "python", "--", "sh", "-c", WHERE)):
+        out, said = run(node, project, *(words if "--" in words else ("--", *words)))
+        assert out == "/env/venv\n"
+        assert "no packages are named: CPython 3." in said
+    out, said = run(node, project, "--", "/usr/bin/python3", "src/where.py")
+    assert (out, "the machine's own programs" in said) == ("/usr\n", True)
+
+
 @pytest.mark.parametrize(
     ("words", "code", "helps"),
     [
-        (
-            ("python", "src/train.py"),
-            127,
-            "names no packages (requirements.txt, ...): write python3",
-        ),
+        (("sh", "-c", "exec python src/train.py"), 127, "python there: --env python brings one"),
         (("digits",), 127, "the project is not installed: python3 -m digits_of"),
         (("no-such-one",), 127, "no program no-such-one on the machine that ran it"),
-        (("python3", "-m", "nosuch"), 1, "the machine's own Python has no nosuch"),
+        (("python3", "-m", "nosuch"), 1, "nosuch is not there, as no packages are named"),
+        (("/usr/bin/python3", "-m", "nosuch"), 1, "the machine's own Python has no nosuch"),
         (
             ("python3", "-c", "import socket; socket.create_connection(('x.example', 80))"),
             1,
@@ -272,7 +282,7 @@ def test_what_follows_the_command_is_the_commands(node: LocalNode, project: Path
 
 def test_a_module_that_lacks_gets_the_line_that_helps(node: LocalNode, project: Path) -> None:
     _, said = run(node, project, "python3", "-c", "import no_such_thing", code=1)
-    assert "the machine's own Python has no no_such_thing: name an environment" in said
+    assert "no_such_thing is not there, as no packages are named: write what brings it into" in said
     (project / "src" / "mine").mkdir()
     (project / "src" / "mine" / "__init__.py").write_text("")
     _, said = run(node, project, "python3", "-c", "import mine", code=1)

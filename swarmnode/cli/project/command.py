@@ -13,7 +13,13 @@ from swarmnode.cli.client import Client, Document
 from swarmnode.cli.nouns.up import node_options, start
 from swarmnode.cli.output import output_option, printable
 from swarmnode.cli.project import changes, packages
-from swarmnode.cli.project.hints import of_failure, of_network, of_program, refuse_missing
+from swarmnode.cli.project.hints import (
+    is_python,
+    of_failure,
+    of_network,
+    of_program,
+    refuse_missing,
+)
 from swarmnode.cli.project.places import (
     data_from_here,
     from_here,
@@ -127,7 +133,7 @@ def _send(
         if detach:
             return leave_it(client, spec, fmt)
         stayed = _stay(client, spec, fmt, is_as_local=not cancel_on_interrupt)
-        _explain(stayed, project, sending, spec)
+        _explain(stayed, project, sending, spec, lock)
         return _brought(client, stayed, bringer)
 
 
@@ -248,10 +254,15 @@ def _lock_of(
         return None
     spec.pop("env", None)
     lock = packages.lock_here(project, wish, allow_build=allow_build)
-    if lock is None:
-        other = "" if wish else packages.not_read(project)
-        task_follow.say(f"no environment: the machine's own programs{other and f'; {other}'}")
-    return lock
+    if lock is not None:
+        return lock
+    other = "" if wish else packages.not_read(project)
+    if not wish and is_python(argv):
+        if other:
+            task_follow.say(other)
+        return packages.interpreter(project, argv[0])
+    task_follow.say(f"no environment: the machine's own programs{other and f'; {other}'}")
+    return None
 
 
 def _show(
@@ -297,16 +308,17 @@ def _brought(client: Client, stayed: Stayed, bringer: "Bringer | None") -> int:
     return stayed.code or code
 
 
-def _explain(stayed: Stayed, project: "Project", sending: Sending, spec: Document) -> None:
+def _explain(
+    stayed: Stayed, project: "Project", sending: Sending, spec: Document, lock: "Lock | None"
+) -> None:
     """What helps where a module, a program or the network lacked."""
     from swarmnode.project.root import scripts_in
 
     if not stayed.code:
         return
     seen = "" if spec.get("built") else str(spec.get("env", ""))
-    lacks = packages.LACKS if spec.get("built") else ""
     said = stayed.last_words
-    words = of_failure(said, project.within, sending.names(), seen, lacks)
+    words = of_failure(said, project.within, sending.names(), seen, packages.lacks(lock))
     words = words or of_program(
         said, scripts_in(project.root), has_packages=bool(seen or spec.get("built"))
     )

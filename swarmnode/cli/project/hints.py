@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from swarmnode.tree.scan import Found
 
 _PYTHON: Final = re.compile(r"(?:.*/)?(?:python|pypy)[0-9.]*")
+_INTERPRETER: Final = re.compile(r"python(3(\.\d+)?)?")
 _FIRST_BYTES: Final = 512
 _WITH_VALUE: Final = frozenset({"-W", "-X", "--check-hash-based-pycs"})
 _NO_MODULE: Final = re.compile(
@@ -82,6 +83,13 @@ def _refuse_bare(name: str, found: "Found") -> None:
         raise exits.CliError(f"{name} is no program: swarm run -- python3 {name}", exits.USAGE)
     if found.mode & 0o111:
         raise exits.CliError(f"{name} lies here: swarm run -- ./{name}", exits.USAGE)
+
+
+def is_python(argv: Sequence[str]) -> bool:
+    """Whether a command needs an interpreter, and does not say which file that is."""
+    if not argv or argv[0].startswith("/"):
+        return False
+    return bool(_INTERPRETER.fullmatch(argv[0])) or argv[0].endswith(".py")
 
 
 def script_of(argv: Sequence[str]) -> str | None:
@@ -167,11 +175,8 @@ def of_program(stderr: bytes, scripts: Mapping[str, str], *, has_packages: bool)
     if name in scripts:
         python = "python" if has_packages else "python3"
         return f"no program {name} there: the project is not installed: {python} -m {scripts[name]}"
-    if name == "python" and not has_packages:
-        return (
-            "no program python there: this folder names no packages (requirements.txt, ...): "
-            "write python3"
-        )
+    if _INTERPRETER.fullmatch(name) and not has_packages:
+        return f"no program {name} there: --env python brings one"
     return f"no program {name} on the machine that ran it"
 
 

@@ -1,6 +1,7 @@
 """The packages that a project names, as an environment of the pool: found, or built once."""
 
 import os
+import platform
 import sys
 import threading
 import time
@@ -45,8 +46,10 @@ _AWAITED_S, _AGAIN_S = 1800.0, 1.0
 """How long another machine's word is believed that it has it built, and how often it is asked."""
 _RETRIES: Final = 2
 """A machine that cannot reach an index is not the last one."""
-LACKS: Final = "the environment has no {}: name what brings it in the file that it is made from"
-"""Where a module is not among its packages."""
+_LACKS: Final = "the environment has no {}: name what brings it in the file that it is made from"
+_LACKS_ALL: Final = "{} is not there, as no packages are named: write what brings it into requirements.txt"
+_NO_PACKAGES: Final = "no packages"
+"""What an interpreter by itself is made from."""
 
 
 def lock_here(
@@ -54,14 +57,16 @@ def lock_here(
 ) -> "Lock | None":
     """What the project needs, resolved; None where nothing says anything. Raises CliError.
 
-    `wish` is a file of the project, an image, or `none`, or empty: what there is.
+    `wish` is a file of the project, an image, `python`, or `none`, or empty: what there is.
     """
     from swarmnode.errors import ProjectError
-    from swarmnode.project.environment.find import source_of
+    from swarmnode.project.environment.find import PYTHON, source_of
     from swarmnode.project.environment.indexes import indexes_here
     from swarmnode.project.environment.lock import lock_of
     from swarmnode.project.environment.others import beside
 
+    if wish == PYTHON:
+        return interpreter(project)
     try:
         if images.is_image(project, wish):
             return images.lock_of(project, wish)
@@ -76,6 +81,22 @@ def lock_here(
         return lock
     except ProjectError as error:
         raise exits.CliError(str(error), exits.USAGE) from error
+
+
+def interpreter(project: "Project", program: str = "") -> "Lock":
+    """For who names no packages: Python by itself, of the version that `program` says if any.
+
+    Raises CliError.
+    """
+    from swarmnode.errors import ProjectError
+    from swarmnode.project.environment.find import python_alone
+    from swarmnode.project.environment.lock import Lock
+
+    try:
+        version = python_alone(project.root, sys.version_info[:2], program)
+    except ProjectError as error:
+        raise exits.CliError(str(error), exits.USAGE) from error
+    return Lock("", version, platform.machine(), False, _NO_PACKAGES, is_online=False)
 
 
 def of_script(project: "Project", words: Sequence[str]) -> str:
@@ -106,10 +127,10 @@ def not_read(project: "Project") -> str:
 
 def is_file(project: "Project", wish: str) -> bool:
     """Whether `--env WISH` is a file of the project, or none at all, and no name of machines."""
-    from swarmnode.project.environment.find import NONE, is_file_wish
+    from swarmnode.project.environment.find import NONE, PYTHON, is_file_wish
 
-    is_none = wish in ("", NONE)
-    return is_none or is_file_wish(project.root, wish) or images.is_image(project, wish)
+    is_word = wish in ("", NONE, PYTHON)
+    return is_word or is_file_wish(project.root, wish) or images.is_image(project, wish)
 
 
 def key_of(lock: "Lock") -> str:
@@ -143,6 +164,8 @@ def words(lock: "Lock", line: Document | None) -> str:
     """In one line, what a task will see."""
     packages = "1 package" if lock.packages == 1 else f"{lock.packages} packages"
     what = f"environment of {lock.name}: {packages}, CPython {lock.python}"
+    if lock.name == _NO_PACKAGES:
+        what = f"no packages are named: CPython {lock.python} by itself"
     if lock.image is not None:
         what = images.words(lock)
     if line is None:
@@ -150,6 +173,13 @@ def words(lock: "Lock", line: Document | None) -> str:
     on = len(line["warm"])
     warm = f", on {on} machine{'' if on == 1 else 's'}" if on else ""
     return f"{what}, {human_bytes(line['size'])}{warm}"
+
+
+def lacks(lock: "Lock | None") -> str:
+    """What helps where a module is not among its packages; empty: it has none to look among."""
+    if lock is None:
+        return ""
+    return _LACKS_ALL if lock.name == _NO_PACKAGES else _LACKS
 
 
 def provide(client: Client, spec: Document, lock: "Lock | None", project: "Project") -> None:

@@ -17,6 +17,8 @@ PYTHONS: Final = tuple((3, minor) for minor in range(9, 21))
 """CPython versions that a project may ask for, oldest first."""
 NONE: Final = "none"
 """As `--env`: no environment, whatever lies in the folder."""
+PYTHON: Final = "python"
+"""As `--env`: an interpreter without any packages."""
 _CLAUSE: Final = re.compile(r"\s*(===|~=|==|!=|<=|>=|<|>)\s*(\d+(?:\.\d+)*)(\.\*)?[a-z0-9.]*\s*$")
 
 
@@ -55,6 +57,16 @@ def source_of(root: Path, wish: str, ours: tuple[int, int]) -> NeedsFile | None:
         raise ProjectError(f"--env {wish}: there is no such file in {root.name}{hint}")
     kind = _kind_of(file)
     return NeedsFile(file, kind, python_for(root, file, kind, ours))
+
+
+def python_alone(root: Path, ours: tuple[int, int], program: str = "") -> str:
+    """The version for who names no packages: the one that is typed (python3.12), or the project's.
+
+    Raises ProjectError.
+    """
+    if match := re.search(r"python(3\.\d+)$", program):
+        return match[1]
+    return python_for(root, root / PROJECT_FILE, Kind.PYPROJECT, ours)
 
 
 def is_file_wish(root: Path, wish: str) -> bool:

@@ -62,7 +62,8 @@ def test_a_file_that_is_not_read_is_named_with_what_to_do(
     folder: Path, said: Said, name: str, text: str, helps: str
 ) -> None:
     (folder / name).write_text(text)
-    line = said(code=3).splitlines()[0]
+    assert helps in said(code=3).splitlines()[0]
+    line = said("--", "make", code=3).splitlines()[0]
     assert line.startswith("no environment: the machine's own programs; ")
     assert helps in line
 
@@ -71,7 +72,7 @@ def test_what_names_no_packages_is_not_spoken_of(folder: Path, said: Said) -> No
     (folder / "setup.py").write_text("from setuptools import setup\nsetup()\n")
     (folder / "setup.cfg").write_text("[flake8]\nmax-line-length = 100\n")
     (folder / "pyproject.toml").write_text("[tool.poetry.dependencies]\npython = '^3.11'\n")
-    line = said(code=3).splitlines()[0]
+    line = said("--", "make", code=3).splitlines()[0]
     assert line == "no environment: the machine's own programs"
 
 
