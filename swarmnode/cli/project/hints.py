@@ -20,7 +20,8 @@ _INTERPRETER: Final = re.compile(r"python(3(\.\d+)?)?")
 _FIRST_BYTES: Final = 512
 _WITH_VALUE: Final = frozenset({"-W", "-X", "--check-hash-based-pycs"})
 _NO_MODULE: Final = re.compile(
-    r"(?:ModuleNotFoundError|(?:python|pypy)[0-9.]*): No module named '?([^'.\s]+)"
+    r"(?:ModuleNotFoundError|(?:python|pypy)[0-9.]*): "
+    r"No module named (?!\S+\.__main__;)'?([^'.\s]+)"
 )
 _NO_PROGRAM: Final = re.compile(
     r"execvp ([\w./+-]+): No such file|exec: (?:line \d+: )?([\w./+-]+): not found"
