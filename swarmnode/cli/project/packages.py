@@ -47,7 +47,9 @@ _AWAITED_S, _AGAIN_S = 1800.0, 1.0
 _RETRIES: Final = 2
 """A machine that cannot reach an index is not the last one."""
 _LACKS: Final = "the environment has no {}: name what brings it in the file that it is made from"
-_LACKS_ALL: Final = "{} is not there, as no packages are named: write what brings it into requirements.txt"
+_LACKS_ALL: Final = (
+    "{} is not there, as no packages are named: write what brings it into requirements.txt"
+)
 _NO_PACKAGES: Final = "no packages"
 """What an interpreter by itself is made from."""
 
