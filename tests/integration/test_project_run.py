@@ -1,6 +1,7 @@
 """`swarm run -- COMMAND` from a project's folder, through a real node, as a person has it."""
 
 import io
+import json
 import os
 import signal
 import subprocess
@@ -256,8 +257,17 @@ def test_out_without_a_pattern_is_refused_before_anything_runs(
     node: LocalNode, project: Path
 ) -> None:
     said = run(node, project, "--out", "--", "python3", "src/train.py", "a", "0", code=2)[1]
-    assert "--out needs a PATTERN before --" in said
+    assert "--out needs a GLOB before --: --out GLOB -- COMMAND" in said
     assert "sending" not in said
+
+
+def test_with_json_what_it_printed_is_in_the_one_document(node: LocalNode, project: Path) -> None:
+    told = "echo one; echo two >&2; exit 3"
+    out, said = run(node, project, "-o", "json", "--", "sh", "-c", told, "--", "x", code=3)
+    document = json.loads(out)
+    assert (document["stdout"], document["stderr"]) == ("one\n", "two\n")
+    assert (document["exit_code"], document["left_out_bytes"]) == (3, 0)
+    assert "one" not in said
 
 
 def test_names_that_would_paint_the_terminal_do_not(node: LocalNode, project: Path) -> None:

@@ -111,8 +111,6 @@ def _send(
     fmt: str,
     **flags: Any,  # noqa: ANN401
 ) -> int:
-    if "--" in flags["outputs"]:
-        raise click.UsageError("--out needs a PATTERN before --: --out results -- COMMAND")
     project = project_here()
     spec = _spec_of(project, spec_file, flags, argv)
     lock = _lock_of(project, spec, argv, allow_build=flags["allow_build"])

@@ -5,7 +5,9 @@ import os
 import select
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final
 
 from swarmnode.cli.client import ApiError, Client, Document, NodeUnreachableError
@@ -19,6 +21,8 @@ READER_EVERY_S: Final = 0.2
 """How often we look whether anybody still reads us: also while a task prints nothing."""
 TAIL_BYTES: Final = 4096
 """Of a program's stderr: the end of a traceback."""
+DOCUMENT_BYTES_MAX: Final = 8 * 1024 * 1024
+"""Of each stream in the document of a task that was stayed with: both are held in memory."""
 LINE_BYTES_MAX: Final = 1024 * 1024
 """A longer line is printed in pieces: programs that draw with `\\r` never end theirs."""
 
@@ -150,21 +154,37 @@ class Lines:
 
 
 class Whole:
-    """Holds everything of several streams, for one document at the end."""
+    """Holds everything of several streams, for one document at the end; or the end of each."""
 
-    def __init__(self, streams: Mapping[str, int]) -> None:
-        self._parts: dict[str, list[bytes]] = {stream: [] for stream in streams}
+    def __init__(self, streams: Mapping[str, int], bytes_max: int = sys.maxsize) -> None:
+        self._parts: dict[str, deque[bytes]] = {stream: deque() for stream in streams}
+        self._sizes = dict.fromkeys(streams, 0)
+        self._bytes_max = bytes_max
+        self.left_out_bytes = 0
+        """Of their beginnings."""
 
     def sinks(self) -> dict[str, Sink]:
         """One for each stream."""
-        return {stream: parts.append for stream, parts in self._parts.items()}
+        return {stream: partial(self._take, stream) for stream in self._parts}
 
     def texts(self) -> dict[str, str]:
-        """The streams as text."""
+        """The streams as text; what is no UTF-8 in them is replaced."""
         return {
             stream: b"".join(parts).decode(errors="replace")
             for stream, parts in self._parts.items()
         }
+
+    def _take(self, stream: str, piece: bytes) -> None:
+        parts = self._parts[stream]
+        parts.append(piece)
+        self._sizes[stream] += len(piece)
+        while (over := self._sizes[stream] - self._bytes_max) > 0:
+            first = parts.popleft()
+            if len(first) > over:
+                parts.appendleft(first[over:])
+            gone = min(over, len(first))
+            self._sizes[stream] -= gone
+            self.left_out_bytes += gone
 
 
 def reader_is_gone() -> bool:

@@ -25,14 +25,21 @@ class CommandBehind(click.Command):
     """Says where options of the task's own command go."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As click's."""
+        """As click's, but that -- is nobody's value."""
         try:
-            return super().parse_args(ctx, args)
+            rest = super().parse_args(ctx, args)
         except click.NoSuchOption as error:
             words = f"{error.message} Options of COMMAND itself go behind --."
             raise click.NoSuchOption(
                 error.option_name, words, error.possibilities, error.ctx
             ) from error
+        for option in (one for one in self.params if isinstance(one, click.Option)):
+            given = ctx.params.get(str(option.name))
+            if "--" in (given if isinstance(given, tuple) else (given,)):
+                name, value = option.opts[0], option.make_metavar(ctx)
+                words = f"{name} needs a {value} before --: {name} {value} -- COMMAND"
+                raise click.UsageError(words, ctx)
+        return rest
 
 
 def post(client: Client, query: str, spec: Document) -> Document:
@@ -79,7 +86,7 @@ class Stayed:
 def stay_with(
     client: Client, made: str, fmt: str, cancel_on_interrupt: bool, *, is_as_local: bool = False
 ) -> Stayed:
-    """Copy what it prints, until its end or until Ctrl-C.
+    """Copy what it prints, or show that with the task at its end; until then, or until Ctrl-C.
 
     `is_as_local`: the first of those is its program's.
     """
@@ -96,11 +103,12 @@ def _stay(
         task_follow.say(f"task {made}")
         if not machines.has_others:
             say_if_out(client)
-        sinks = task_logs.to_our_own()
+        held = task_logs.Whole(task_follow.STREAMS, task_logs.DOCUMENT_BYTES_MAX)
+        sinks = task_logs.to_our_own() if fmt == "table" else held.sinks()
         tail = task_logs.Tail(sinks["stderr"])
         sinks["stderr"] = tail.take
         with passed_on(client, made) if is_as_local else nullcontext():
-            detail = _until_its_end(client, made, watcher, sinks if fmt == "table" else None)
+            detail = _until_its_end(client, made, watcher, sinks)
     except KeyboardInterrupt:
         _leave(client, made, cancels=cancel_on_interrupt)
         return Stayed(exits.INTERRUPTED)
@@ -112,20 +120,18 @@ def _stay(
         task_follow.say(f"nobody reads its output; see swarmnode task show {made}")
         return Stayed(exits.READER_GONE)
     if fmt != "table":
-        emit(detail, fmt)
-        return Stayed(task_follow.exit_code_of(detail), detail)
-    for words in (task_logs.rest_of(client, detail), task_follow.ending_of(detail)):
+        emit({**detail, **held.texts(), "left_out_bytes": held.left_out_bytes}, fmt)
+    lacks, ending = task_logs.rest_of(client, detail), task_follow.ending_of(detail)
+    for words in (lacks, ending if fmt == "table" else ""):
         if words:
             task_follow.say(words)
     return Stayed(task_follow.exit_code_of(detail), detail, tail.last)
 
 
 def _until_its_end(
-    client: Client, made: str, watcher: "Watcher", sinks: Mapping[str, task_logs.Sink] | None
+    client: Client, made: str, watcher: "Watcher", sinks: Mapping[str, task_logs.Sink]
 ) -> Document | None:
-    """The task; None when what it printed was to be copied and nobody reads that any more."""
-    if sinks is None:
-        return task_follow.wait_for(client, made, None, watcher.tell)
+    """The task; None when nobody reads any more what it printed."""
     copier = task_logs.Copier(client, made, sinks, follow=True)
     ended = task_follow.wait_for(client, made, None, watcher.tell, task_logs.reader_is_gone)
     if not copier.finish():

@@ -54,9 +54,20 @@ def source_of(root: Path, wish: str, ours: tuple[int, int]) -> NeedsFile | None:
         return None
     if not file.is_file():
         hint = "; an image of a registry is written docker://HOST/NAME:TAG" if ":" in wish else ""
+        if near := _near(file):
+            hint = f": did you mean {near}?"
         raise ProjectError(f"--env {wish}: there is no such file in {root.name}{hint}")
     kind = _kind_of(file)
     return NeedsFile(file, kind, python_for(root, file, kind, ours))
+
+
+def _near(file: Path) -> str:
+    """A file beside the one that is not there whose name is nearly that; empty without."""
+    import difflib  # here: few commands fail
+
+    beside = file.parent.iterdir() if file.parent.is_dir() else ()
+    names = sorted(path.name for path in beside if path.is_file())
+    return next(iter(difflib.get_close_matches(file.name, names, n=1)), "")
 
 
 def python_alone(root: Path, ours: tuple[int, int], program: str = "") -> str:

@@ -26,6 +26,9 @@ class AwayClient:
             raise NodeUnreachableError("no node answers")
         return {"state": "done", "provider": "", "why": ""}
 
+    def stream(self, path: str) -> Iterator[bytes]:
+        raise NodeUnreachableError("no node answers")
+
 
 def waited(client: AwayClient, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setattr("swarmnode.cli.task.follow.time.monotonic", lambda: client.now_s)

@@ -211,3 +211,10 @@ def test_a_script_that_says_what_it_needs_is_asked_before_the_project(
     assert "no-such-package" in said("--env", "requirements.txt", "--", "true", code=2)
     (folder / "train.py").write_text(SCRIPT.replace("shapes", "shapes=>1"))
     assert "no such comparison operator" in said(code=2)
+
+
+def test_a_misspelt_file_is_refused_with_what_was_meant(folder: Path, said: Said) -> None:
+    (folder / "requirements.txt").write_text("shapes\n")
+    line = said("--env", "requirments.txt", "--", "python", "train.py", code=2)
+    assert "there is no such file in" in line
+    assert "did you mean requirements.txt?" in line

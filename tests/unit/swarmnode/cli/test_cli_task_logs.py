@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from swarmnode.cli.main import run
+from swarmnode.cli.task.logs import Whole
 from swarmnode.demo.report import until
 from swarmnode.tasks.ids import TaskId
 from tests.api_lab import ServedNode
@@ -20,6 +21,17 @@ from tests.unit.swarmnode.cli.test_cli_task import ROOT, T1, ends, when_submitte
 def test_wait_gives_up_with_75(node: ServedNode, capsys: pytest.CaptureFixture[str]) -> None:
     run(["task", "submit", "--detach", "--", "x"])
     assert run(["task", "wait", "t1", "--timeout", "0.2"]) == 75
+
+
+def test_a_document_holds_the_end_of_what_was_printed_and_says_what_it_left_out() -> None:
+    whole = Whole({"stdout": 1, "stderr": 2}, bytes_max=5)
+    take = whole.sinks()["stdout"]
+    for piece in (b"one", b"two\xff", b"three", b"4"):
+        take(piece)
+    assert whole.texts() == {"stdout": "hree4", "stderr": ""}
+    assert whole.left_out_bytes == 8
+    whole.sinks()["stderr"](b"a\xffb")
+    assert whole.texts()["stderr"] == "a\ufffdb"
 
 
 def test_logs_in_every_form(node: ServedNode, capfd: pytest.CaptureFixture[str]) -> None:
