@@ -28,6 +28,8 @@ class Usage(Record, frozen=True):
     """Of outputs, likewise."""
 
 
+BESIDES: Final = "; "
+"""Between how a command ended and what else went wrong, in the words of its outcome."""
 FAULT: Final = "node-fault"
 """Reason of an attempt that ended by what its machine's node had not foreseen: a bug of ours."""
 FAULT_WORDS: Final = "a fault of this machine's node, see its log"

@@ -261,6 +261,14 @@ def test_out_without_a_pattern_is_refused_before_anything_runs(
     assert "sending" not in said
 
 
+def test_a_failed_command_does_not_hide_what_could_not_be_kept(
+    node: LocalNode, project: Path
+) -> None:
+    told = "mkdir made && ln -s /etc/passwd made/link; exit 3"
+    _, said = run(node, project, "--out", "made", "--", "sh", "-c", told, code=3)
+    assert "left out: 'made/link' is a link that leads out of the folder" in said
+
+
 def test_with_json_what_it_printed_is_in_the_one_document(node: LocalNode, project: Path) -> None:
     told = "echo one; echo two >&2; exit 3"
     out, said = run(node, project, "-o", "json", "--", "sh", "-c", told, "--", "x", code=3)

@@ -13,6 +13,7 @@ import click
 
 from swarmnode.cli import exits
 from swarmnode.cli.client import ApiError, Client, Document, NodeUnreachableError
+from swarmnode.cli.output import printable
 
 STREAMS: Final = {"stdout": 1, "stderr": 2}
 RECONNECT_S: Final = 60.0
@@ -20,6 +21,8 @@ RECONNECT_S: Final = 60.0
 UNSAID_S: Final = 3.0
 """It restarts in less: nobody need hear of that."""
 POLL_S: Final = 2.0
+BESIDES: Final = "; "
+"""In the words of a failed command's end, before what went wrong besides (tasks.records)."""
 READER_EVERY_S: Final = 0.5
 """While we copy its output: whether anybody still reads it is asked so often."""
 _AGAIN_S: Final = 0.25
@@ -47,8 +50,11 @@ def exit_code_of(detail: Document) -> int:
 
 def ending_of(detail: Document) -> str:
     """One line about an end that its exit code alone does not tell; empty for a good one."""
-    if detail["state"] == "done" or (detail["state"] == "failed" and detail["reason"] == "exit"):
+    if detail["state"] == "done":
         return ""
+    if detail["state"] == "failed" and detail["reason"] == "exit":
+        besides = str(detail["detail"]).partition(BESIDES)[2]
+        return besides and f"task {detail['task']}: {printable(besides)}"
     words = [word for word in (detail["reason"], detail["detail"] or detail["why"]) if word]
     return f"task {detail['task']} {detail['state']}: {': '.join(words) or 'no reason given'}"
 

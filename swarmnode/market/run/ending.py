@@ -3,8 +3,9 @@
 from msgspec.structs import replace
 
 from swarmnode.executor.port import JobExit, Limit
+from swarmnode.limits import REASON_CHARS_MAX
 from swarmnode.market.run.outputs import Collected
-from swarmnode.tasks.records import FAULT, FAULT_WORDS, JobRecord, Outcome, Usage
+from swarmnode.tasks.records import BESIDES, FAULT, FAULT_WORDS, JobRecord, Outcome, Usage
 
 
 def outcome_of(
@@ -34,13 +35,16 @@ def _how(record: JobRecord, ended: JobExit, stop_reason: str) -> tuple[str, str,
 
 def with_outputs(outcome: Outcome, collected: Collected) -> Outcome:
     """What is there is kept however the job ended; what is missing fails a success only."""
-    if outcome.status == "done" and collected.fault:
-        fault = collected.fault
-        return replace(
-            outcome, status="failed", reason="outputs", detail=fault, outputs=collected.files
-        )
-    detail = outcome.detail or collected.note
+    is_done, note = outcome.status == "done", collected.note
+    lacking = _joined(collected.missing if is_done else "", collected.fault)
+    if is_done and lacking:
+        outcome, note = replace(outcome, status="failed", reason="outputs"), ""
+    detail = _joined(outcome.detail, lacking, note)
     return replace(outcome, outputs=collected.files, detail=detail)
+
+
+def _joined(*words: str) -> str:
+    return BESIDES.join(filter(None, words))[:REASON_CHARS_MAX]
 
 
 def is_success(ended: JobExit) -> bool:

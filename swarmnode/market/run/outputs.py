@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 import trio
 from blake3 import blake3
+from msgspec.structs import replace
 
 from p2p.wire.codec import encode
 from storage.errors import PUT_LATER, StoreFullError
@@ -34,10 +35,13 @@ NAMES_TOO_LONG: Final = "the names of the outputs are too long: put them into on
 
 
 class Collected(msgspec.Struct, frozen=True):
-    """Outputs that are stored, and what was asked for and is not, in words."""
+    """Outputs that are stored, and in words what is not."""
 
     files: tuple[StoredFile, ...] = ()
+    missing: str = ""
+    """Of what was asked for, what is not there: no surprise where the command itself failed."""
     fault: str = ""
+    """Of it what is there, and could not be kept."""
     note: str = ""
     """What no object can hold and nobody asked for by its name."""
 
@@ -56,7 +60,8 @@ async def collect(
         looked, chosen = await executor.select(JobId(record.job), _patterns(record))
     except (OutputUnsafeError, JobUnknownError) as exc:
         return Collected(fault=str(exc))
-    faults = [*chosen.faults, *(f"no file matches {pattern!r}" for pattern in chosen.missing)]
+    missing = "; ".join(f"no file matches {pattern!r}" for pattern in chosen.missing)
+    faults = [*chosen.faults]
     notes = [f"left out: {special}" for special in _special_in(looked, chosen.pieces)]
     stored: list[StoredFile] = []
     for piece in chosen.pieces:
@@ -64,7 +69,8 @@ async def collect(
             stored.append(await _store(executor, objects, net, record, piece))
         except OutputUnsafeError as exc:
             faults.append(str(exc))
-    if certify is not None and not faults and record.spec.env.startswith(BUILD):
+    is_whole = not missing and not faults
+    if certify is not None and is_whole and record.spec.env.startswith(BUILD):
         pieces = {text_of(joined(piece.name)): piece for piece in chosen.pieces}
         try:
             stored += await _certified(executor, objects, record, stored, pieces, certify)
@@ -74,7 +80,7 @@ async def collect(
         stored += await _store_changes(executor, objects, net, record, looked.found, chosen)
     except (OutputUnsafeError, JobOverError) as exc:  # nobody named it: it fails nothing
         notes.append(f"what it changed is not kept: {exc}")
-    return _collected(stored, faults, "; ".join(notes))
+    return replace(_collected(stored, faults, "; ".join(notes)), missing=missing)
 
 
 async def _certified(
@@ -134,7 +140,8 @@ def _collected(stored: Sequence[StoredFile], faults: Sequence[str], note: str = 
     """One message tells of all of them."""
     if sum(len(encode(file)) for file in stored) > MANIFEST_BYTES_MAX:
         return Collected(fault=NAMES_TOO_LONG)
-    return Collected(tuple(stored), "; ".join(faults)[:REASON_CHARS_MAX], note[:REASON_CHARS_MAX])
+    fault = "; ".join(faults)[:REASON_CHARS_MAX]
+    return Collected(tuple(stored), fault=fault, note=note[:REASON_CHARS_MAX])
 
 
 def _special_in(looked: Scan, pieces: Sequence[Piece]) -> list[Special]:

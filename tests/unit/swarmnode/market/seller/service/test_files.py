@@ -242,17 +242,36 @@ async def test_a_hostile_folder_is_the_tasks_own_fault() -> None:
         assert "ends early" in outcome.detail
 
 
+LEADS_OUT = (
+    write_index(
+        (
+            TreeEntry(b"", EntryKind.FOLDER, 0o755),
+            TreeEntry(b"out", EntryKind.FOLDER, 0o755),
+            TreeEntry(b"out/best", EntryKind.LINK, target=b"../log.txt"),
+            TreeEntry(b"out/metrics", EntryKind.FILE, 0o644, 3),
+        )
+    )
+    + b"0.9"
+)
+
+
+@simulated
+async def test_what_could_not_be_kept_is_told_of_a_command_that_failed_too() -> None:
+    lab = lab_of()
+    async with lab.running() as alice:
+        inputs = ((".", await lab.put(LEADS_OUT)),)
+        await alice.award(task("leaves", "3", inputs=inputs, outputs=("out", "model")), TASK)
+        outcome = (await alice.result(TASK)).outcome
+        assert (outcome.status, outcome.reason, outcome.exit_code) == ("failed", "exit", 3)
+        assert outcome.detail.startswith("exit code 3; left out: 'out/best' is a link")
+        assert "model" not in outcome.detail, "it failed before it came so far"
+
+
 @simulated
 async def test_a_link_out_of_a_folder_is_named_also_while_its_task_runs() -> None:
     lab = SellerLab(executor=FakeExecutor(programs={"endless": endless}))
-    entries = (
-        TreeEntry(b"", EntryKind.FOLDER, 0o755),
-        TreeEntry(b"out", EntryKind.FOLDER, 0o755),
-        TreeEntry(b"out/best", EntryKind.LINK, target=b"../log.txt"),
-        TreeEntry(b"out/metrics", EntryKind.FILE, 0o644, 3),
-    )
     async with lab.running() as alice:
-        inputs = ((".", await lab.put(write_index(entries) + b"0.9")),)
+        inputs = ((".", await lab.put(LEADS_OUT)),)
         await alice.award(task("endless", inputs=inputs, outputs=("out",)), TASK)
         await alice.until(State, lambda state: state.phase is Phase.RUNNING)
         told, _ = await ask_files(alice, AskFiles(TASK, 1))
