@@ -104,10 +104,20 @@ def _take(fd: int, path: Path) -> None:
                 f"cannot lock {path}: {exc.strerror}: the file system must have locks "
                 "(NFS: mount it without nolock), or move the folder to a local disk"
             ) from exc
-        pid, _, host = os.pread(fd, _NOTE_BYTES_MAX, 0).decode(errors="replace").partition(" ")
-        pid, host = pid.strip() or "unknown", host.strip()
-        elsewhere = "" if host in ("", socket.gethostname()) else f" on {host}"
+        who, remedy = _holder(fd)
         raise AlreadyRunningError(
-            f"a node already runs in {path.parent} (pid {pid}{elsewhere}): stop it "
-            f"(kill {pid}{elsewhere}), or set another SWARM_HOME"
+            f"a node already runs in {path.parent} ({who}): {remedy}, or set another SWARM_HOME"
         ) from exc
+
+
+def _holder(fd: int) -> tuple[str, str]:
+    """Who has it, and how to end that: a pid of a container or another machine is nobody's here."""
+    pid, _, host = os.pread(fd, _NOTE_BYTES_MAX, 0).decode(errors="replace").partition(" ")
+    pid, host = pid.strip(), host.strip()
+    if not pid.isdecimal():
+        return "pid unknown", "stop it"
+    if host not in ("", socket.gethostname()):
+        return f"pid {pid} on {host}", "stop it there"
+    if not Path("/proc", pid).exists():
+        return f"pid {pid}, which is not seen here", "stop it where it runs, in a container perhaps"
+    return f"pid {pid}", f"stop it (kill {pid}; by systemctl where a unit starts it)"

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -114,3 +115,20 @@ def test_a_full_disk_keeps_no_node_from_its_own_folder_nor_lets_a_second_in(
         (disk / "theirs").unlink()
         with only_one(home):
             assert_refused(home, f"pid {os.getpid()}")
+
+
+@pytest.mark.parametrize(
+    ("note", "said"),
+    [
+        (f"{os.getpid()} {socket.gethostname()}", rf"stop it \(kill {os.getpid()};"),
+        ("1 another-machine", r"pid 1 on another-machine\): stop it there,"),
+        (f"{2**22 + 1} {socket.gethostname()}", "not seen here.: stop it where it runs"),
+    ],
+)
+def test_nobody_is_told_to_kill_a_process_that_is_another_one_here(
+    tmp_path: Path, note: str, said: str
+) -> None:
+    home = home_at(tmp_path)
+    with only_one(home):
+        (home.state / LOCK_NAME).write_text(note)
+        assert_refused(home, said)
