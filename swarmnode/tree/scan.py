@@ -143,8 +143,13 @@ class _Look:
         if folder is None:
             return
         try:
-            for name in os.listdir(folder):
-                self._take((*parts, os.fsencode(name)), os.fsencode(name), folder)
+            # One after another: a list of all, before they are counted, may be larger than memory.
+            with os.scandir(folder) as names:
+                for number, entry in enumerate(names):
+                    if number > self._entries_max:  # those gone again count: others may come
+                        raise self._too_many()
+                    name = os.fsencode(entry.name)
+                    self._take((*parts, name), name, folder)
         finally:
             os.close(folder)
 
@@ -171,9 +176,7 @@ class _Look:
     def _note(self, parts: Parts, info: os.stat_result, target: bytes) -> None:
         seen = len(self.found) + len(self.left_out) + len(self.passed_over)
         if seen >= self._entries_max:
-            raise TreeRefusedError(
-                f"more than {self._entries_max} names: pack them into fewer files"
-            )
+            raise self._too_many()
         kind = _kind_of(info.st_mode)
         if kind is None:
             self.left_out.append(Special(parts, _special(info.st_mode)))
@@ -182,6 +185,9 @@ class _Look:
         if kind is EntryKind.FOLDER and len(parts) <= PATH_PARTS_MAX:
             self.folders.append(parts)
         self.found.append(_found_as(parts, kind, info, target))
+
+    def _too_many(self) -> TreeRefusedError:
+        return TreeRefusedError(f"more than {self._entries_max} names: pack them into fewer files")
 
     def _check(self, parts: Parts, kind: EntryKind, info: os.stat_result) -> None:
         """Raises TreeRefusedError for a name that cannot be kept."""

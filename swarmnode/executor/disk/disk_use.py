@@ -1,11 +1,16 @@
 """How much disk a job uses, measured without trusting anything the job made.
 
-Shim-side: imports os only. Every directory is opened relative to its parent and never through a
-link, so neither a rename under our feet nor a path of any length leads the walk outside.
+Shim-side: the standard library only. Every directory is opened relative to its parent and never
+through a link, so neither a rename under our feet nor a path of any length leads the walk outside.
 """
 
+import errno
 import os
 import stat
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 DEPTH_MAX = 64
 """Nobody nests deeper by accident; whoever does counts as over the limit."""
@@ -22,8 +27,10 @@ def disk_use(path: str, entries_max: int) -> int:
     """Bytes on disk under a folder, hard links once. Raises TooManyEntriesError."""
     seen: set[tuple[int, int]] = set()
     entries = total = 0
-    top = os.open(path, _DIRECTORY)
-    stack = [(top, iter(os.listdir(top)))]
+    top = _open_folder(path, None)
+    if top is None:
+        raise NotADirectoryError(errno.ENOTDIR, "there is nothing to measure", path)
+    stack = [(top, _names_in(top))]
     try:
         while stack:
             folder, names = stack[-1]
@@ -44,7 +51,7 @@ def disk_use(path: str, entries_max: int) -> int:
             if stat.S_ISDIR(info.st_mode):
                 below = _open_folder(name, folder)
                 if below is not None:
-                    stack.append((below, iter(_list(below))))
+                    stack.append((below, _names_in(below)))
     finally:
         for folder, _ in stack:
             os.close(folder)
@@ -122,7 +129,17 @@ def _look(name: str, folder: "int | None", *, follow: bool = False) -> "os.stat_
         return None
 
 
-def _open_folder(name: str, parent: int) -> "int | None":
+def _names_in(folder: int) -> "Iterator[str]":
+    """One after another: many names of few files need little disk, and a list of them memory."""
+    try:
+        with os.scandir(folder) as found:
+            for entry in found:
+                yield entry.name
+    except OSError:
+        return
+
+
+def _open_folder(name: str, parent: "int | None") -> "int | None":
     try:
         return os.open(name, _DIRECTORY, dir_fd=parent)
     except PermissionError:
@@ -131,7 +148,7 @@ def _open_folder(name: str, parent: int) -> "int | None":
         return None
 
 
-def _reopen_locked(name: str, parent: int) -> "int | None":
+def _reopen_locked(name: str, parent: "int | None") -> "int | None":
     """A job may take its own rights away to hide what lies below; they are ours to give back."""
     try:
         pinned = os.open(name, PIN, dir_fd=parent)  # a swap for a link cannot lead us elsewhere

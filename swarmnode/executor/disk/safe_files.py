@@ -6,10 +6,10 @@ swarmnode.tree's.
 """
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Iterator
-from itertools import count
 from typing import Final
 
 from swarmnode.errors import OutputUnsafeError
@@ -142,36 +142,51 @@ def list_files(root: str, pattern: str) -> tuple[FileStat, ...]:
 def remove_tree(path: str) -> None:
     """Remove a folder and all beneath it, of any depth, whatever the job made of it.
 
-    Not recursive: subfolders are pulled up to the top one by one, so neither the stack nor the
-    number of open files grows with depth. Raises OSError when something cannot be removed.
+    Not recursive, and one folder open at a time: it goes down by names and up by `..`. Nothing is
+    moved: a folder whose names are encrypted by a key that is gone can be emptied, not renamed.
+    Raises OSError when something cannot be removed.
     """
     try:
-        top = _open_locked(path, None)
+        here = _open_locked(path, None)
     except FileNotFoundError:
         return
+    above: list[tuple[str, tuple[int, int], Iterator[str]]] = []
+    names = iter(os.listdir(here))
     try:
-        token = os.urandom(8).hex()  # the job cannot have made these names
-        fresh = (f"{token}{number}" for number in count())
-        while names := os.listdir(top):
-            for name in names:
-                if not _unlink_unless_folder(name, top):
-                    _dissolve(name, top, fresh)
+        while True:
+            name = next(names, None)
+            if name is None and not above:
+                break
+            if name is None:
+                name, place, names = above.pop()
+                here = _gone_to(here, _back(here, place))
+                os.rmdir(name, dir_fd=here)
+            elif not _unlink_unless_folder(name, here):
+                above.append((name, _place_of(here), names))
+                here = _gone_to(here, _open_locked(name, here))
+                names = iter(os.listdir(here))
     finally:
-        os.close(top)
+        os.close(here)
     os.rmdir(path)
 
 
-def _dissolve(name: str, top: int, fresh: Iterator[str]) -> None:
-    """Remove a folder; those in it become folders of the top, under fresh names."""
-    below = _open_locked(name, top)
-    try:
-        for inner in os.listdir(below):
-            if not _unlink_unless_folder(inner, below):
-                _give_rights(inner, below)  # a folder's `..` changes with the move
-                os.rename(inner, next(fresh), src_dir_fd=below, dst_dir_fd=top)
-    finally:
-        os.close(below)
-    os.rmdir(name, dir_fd=top)
+def _gone_to(left: int, folder: int) -> int:
+    os.close(left)
+    return folder
+
+
+def _back(folder: int, place: tuple[int, int]) -> int:
+    """The folder above, which must be the one that we came from: nobody moves it meanwhile."""
+    above = os.open("..", FOLDER_FLAGS, dir_fd=folder)
+    if _place_of(above) != place:
+        os.close(above)
+        raise OSError(errno.EXDEV, "a folder was moved while it was removed")
+    return above
+
+
+def _place_of(folder: int) -> tuple[int, int]:
+    info = os.fstat(folder)
+    return info.st_dev, info.st_ino
 
 
 def _unlink_unless_folder(name: str, folder: int) -> bool:

@@ -37,7 +37,13 @@ _CLONE_NEW_ANY: Final = 0x7E020000  # user, mount, cgroup, uts, ipc, pid and net
 _TIOCSTI: Final = 0x5412  # types into the terminal of whoever started us (CVE-2017-5226)
 _TIOCLINUX: Final = 0x541C
 _RESERVE: Final = (0x40305828, 0x4030582A, 0x40305839)  # FS_IOC_RESVSP, RESVSP64, ZERO_RANGE
-_IOCTLS: Final = (_TIOCSTI, _TIOCLINUX, *_RESERVE)
+_UNREMOVABLE: Final = (
+    *(0x50009401, 0x5000940E, 0x50009417, 0x50009418, 0x4008941A),  # BTRFS_IOC_SNAP_CREATE,
+    # SUBVOL_CREATE, SNAP_CREATE_V2, SUBVOL_CREATE_V2, SUBVOL_SETFLAGS: snapshots that are read-only
+    *(0x800C6613, 0xC0506617),  # FS_IOC_SET_ENCRYPTION_POLICY, ADD_ENCRYPTION_KEY: by a lost key
+)
+"""What a work folder on the machine's own disk could hold that its node cannot read or remove."""
+_IOCTLS: Final = (_TIOCSTI, _TIOCLINUX, *_RESERVE, *_UNREMOVABLE)
 _HIDDEN_SPACE: Final = (0x01, 0x11, 0x41)
 """Modes of fallocate that take space beyond a file's end, where RLIMIT_FSIZE does not reach: a log
 lies outside the job's own file system. posix_fallocate asks for mode 0."""
