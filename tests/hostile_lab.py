@@ -1,7 +1,7 @@
 """Hostile tasks, tried on a node of root and on one of a plain user, in one process for each.
 
-`python -m tests.hostile_lab FOLDER SANDBOX` reads names and scripts of tries as JSON from its
-input, runs each as a task of its own and prints what became of it.
+`python -m tests.hostile_lab FOLDER SANDBOX [image]` reads names and scripts of tries as JSON from
+its input, runs each as a task of its own and prints what became of it.
 """
 
 import json
@@ -12,7 +12,9 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -20,7 +22,7 @@ import trio
 from p2p.workers import ThreadWorkers
 from swarmnode.boot.descriptors import raise_limit
 from swarmnode.executor.network.resolver import TableResolver
-from swarmnode.executor.port import JobId, JobSpec, Limit
+from swarmnode.executor.port import DataMount, JobId, JobSpec, Limit
 from swarmnode.executor.process import ProcessExecutor
 from swarmnode.executor.sandbox.capability import BWRAP, ExecutorConfig
 from swarmnode.sdk import ctx
@@ -33,6 +35,7 @@ AT_ONCE = 8
 SECRET = "SWARM_TEST_SECRET"
 """A variable of the node's that no task may see."""
 TRY_S = 20.0
+HOST = "/host"
 HOSTS = {
     "friend.example": ["127.0.0.1"],
     "inside.example": ["127.0.0.1"],
@@ -85,12 +88,34 @@ class Try:
 
 
 def run_tries(
-    folder: Path, tries: Sequence[Try], *, as_user: bool, sandbox: str = BWRAP
+    folder: Path,
+    tries: Sequence[Try],
+    *,
+    as_user: bool,
+    sandbox: str = BWRAP,
+    in_image: bool = False,
 ) -> dict[str, Ended]:
-    """All of them on one node; skips where no such node can run here."""
+    """All of them on one node; skips where no such node can run here. With `in_image` they have the
+    system of an image, and this machine's at HOST."""
     version = subprocess.run([PYTHON, "-V"], capture_output=True, text=True, check=True).stdout
     if version.split()[1].rsplit(".", 1)[0] != ".".join(map(str, sys.version_info[:2])):
         pytest.skip(f"{PYTHON} is {version.strip()}, the installed packages are for another one")
+    said = subprocess.run(
+        command_of(folder, as_user=as_user, sandbox=sandbox, in_image=in_image),
+        input=words_of(tries), capture_output=True, text=True, timeout=180, check=False, cwd=ROOT,
+        env=environment(),
+    )  # fmt: skip
+    assert said.returncode == 0, said.stderr
+    body = json.loads(said.stdout)
+    if isinstance(body, str):
+        pytest.skip(body)
+    return {name: Ended(**ended) for name, ended in body.items()}
+
+
+def command_of(
+    folder: Path, *, as_user: bool, sandbox: str = BWRAP, in_image: bool = False
+) -> list[str]:
+    """This module as a program, with nothing but its input missing; skips where it cannot run."""
     become: list[str] = []
     if as_user and os.geteuid() == 0:
         if shutil.which("setpriv") is None:
@@ -100,18 +125,19 @@ def run_tries(
         become += ["--clear-groups", "--inh-caps=-all"]
     elif not as_user and os.geteuid() != 0:
         pytest.skip("needs root")
+    image = ["image"] if in_image else []
+    return [*become, PYTHON, "-m", "tests.hostile_lab", str(folder / "x"), sandbox, *image]
+
+
+def words_of(tries: Sequence[Try]) -> str:
+    """Its input."""
+    return json.dumps([[one.name, one.script, dict(one.changes), one.net] for one in tries])
+
+
+def environment() -> dict[str, str]:
+    """Its variables."""
     packages = Path(trio.__file__).parents[1]
-    said = subprocess.run(
-        [*become, PYTHON, "-m", "tests.hostile_lab", str(folder / "x"), sandbox],
-        input=json.dumps([[one.name, one.script, dict(one.changes), one.net] for one in tries]),
-        capture_output=True, text=True, timeout=180, check=False, cwd=ROOT,
-        env={"PATH": os.environ["PATH"], SECRET: "secret", "PYTHONPATH": f"{ROOT}:{packages}"},
-    )  # fmt: skip
-    assert said.returncode == 0, said.stderr
-    body = json.loads(said.stdout)
-    if isinstance(body, str):
-        pytest.skip(body)
-    return {name: Ended(**ended) for name, ended in body.items()}
+    return {"PATH": os.environ["PATH"], SECRET: "secret", "PYTHONPATH": f"{ROOT}:{packages}"}
 
 
 class Services:
@@ -146,7 +172,11 @@ async def _echo(stream: trio.SocketStream) -> None:
 
 
 async def _main(
-    folder: Path, sandbox: str, tries: list[tuple[str, str, dict[str, float], list[str]]]
+    folder: Path,
+    sandbox: str,
+    tries: list[tuple[str, str, dict[str, float], list[str]]],
+    *,
+    in_image: bool,
 ) -> None:
     services, (users, _) = Services(), own_users()
     found: dict[str, dict[str, object]] = {}
@@ -158,7 +188,7 @@ async def _main(
         async with slots:
             job = JobId(f"try{number}.1")
             found[name] = await _run(
-                executor, services, job, script, {**changes, "net": tuple(net)}
+                executor, services, job, script, {**within, **changes, "net": tuple(net)}
             )
 
     async with trio.open_nursery() as nursery:
@@ -179,6 +209,7 @@ async def _main(
         if why := next(filter(None, troubles), ""):
             print(json.dumps(why))
         else:
+            within = await _image(executor, folder) if in_image else {}
             async with trio.open_nursery() as running:
                 for number, (name, script, changes, net) in enumerate(tries):
                     running.start_soon(one, number, name, script, changes, net)
@@ -186,26 +217,37 @@ async def _main(
         nursery.cancel_scope.cancel()
 
 
+async def _image(executor: ProcessExecutor, folder: Path) -> dict[str, object]:
+    """Brings an image with next to nothing in it; what a job has by it."""
+    from tests.unit.swarmnode.executor.test_images_written import bring
+
+    await bring(executor, folder.with_name("made"))
+    host = DataMount(HOST, "", is_folder=True, source="/usr")
+    libraries = f"{HOST}/lib/{os.uname().machine}-linux-gnu:{HOST}/lib64"
+    return {
+        "argv": (f"{HOST}/bin/python3", "-c"),
+        "env": {"PYTHONHOME": HOST, "LD_LIBRARY_PATH": libraries},
+        "environment": "@one",
+        "data": (host,),
+    }
+
+
 async def _run(
     executor: ProcessExecutor,
     services: Services,
     job: JobId,
     script: str,
-    changes: Mapping[str, object],
+    changes: Mapping[str, Any],
 ) -> dict[str, object]:
-    shape = {
+    shape: dict[str, Any] = {
+        "argv": (PYTHON, "-c"), "env": {},
         "cpu_millis": 1000, "memory_bytes": 256 * MIB, "pids_max": 32, "disk_bytes": 32 * MIB,
         "wall_s": TRY_S, **changes,
     }  # fmt: skip
     await executor.prepare(job)
-    await executor.start(
-        JobSpec(
-            job=job,
-            argv=(PYTHON, "-c", script),
-            env={"JOB": str(job), **services.env},
-            **shape,  # type: ignore[arg-type]
-        )
-    )
+    shape["argv"] = (*shape["argv"], script)
+    shape["env"] = {"JOB": str(job), **shape["env"], **services.env}
+    await executor.start(JobSpec(job=job, **shape))
     ended = await executor.wait(job)
     over_s = time.time()
     logs = [await executor.read_log(job, name, 0, MIB) for name in ("stdout", "stderr")]
@@ -226,4 +268,5 @@ async def _run(
 
 if __name__ == "__main__":
     raise_limit()  # as a node does
-    trio.run(_main, Path(sys.argv[1]), sys.argv[2], json.load(sys.stdin))
+    main = partial(_main, in_image="image" in sys.argv[3:])
+    trio.run(main, Path(sys.argv[1]), sys.argv[2], json.load(sys.stdin))

@@ -10,6 +10,9 @@ from swarmnode.executor.kernel import syscalls as kernel
 
 BELOW, ABOVE = "below", "above"
 _MARK = "over:"
+_NAME_BYTES, _NAMES_LEAST = 2048, 1024
+"""What the kernel has of a file here beside its pages, which is no part of a size: without a bound
+of their own empty files would take half of the machine's memory where no group holds the task."""
 _TRIAL = "/tmp"  # noqa: S108  (always there; covered in a namespace of our own)
 
 
@@ -67,7 +70,9 @@ def trial(below: str, uid: int) -> None:
 
 
 def _lay(below: str, above: str, size: int, place: str, uid: int) -> None:
-    memory = kernel.open_file_system("tmpfs", {"size": str(size), "mode": "755"})
+    names = str(max(_NAMES_LEAST, size // _NAME_BYTES))
+    settings = {"size": str(size), "nr_inodes": names, "mode": "755"}
+    memory = kernel.open_file_system("tmpfs", settings)
     kernel.attach(memory, above)
     os.close(memory)
     upper, scratch = f"{above}/upper", f"{above}/scratch"
