@@ -388,8 +388,8 @@ class ProcessExecutor(work_files.WorkFiles, DatasetFace):
     def _folder_of(self, job: JobId) -> JobFolder:
         return JobFolder.of(self._ready_launcher().jobs, job)
 
-    def _owner(self, job: JobId) -> int:
-        return self._jobs[job].record.uid if job in self._jobs else 0
+    def _record(self, job: JobId) -> CrashRecord | None:
+        return self._jobs[job].record if job in self._jobs else None
 
     def _taking(self, job: JobId) -> AbstractContextManager[Callable[[int], None]]:
         return nullcontext(free_of_charge) if job in self._jobs else self._given.taking(job)

@@ -6,6 +6,7 @@ asks for `latest.pt` wants a model, not a way to where it was. Many single files
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 import msgspec
 
@@ -17,6 +18,8 @@ from swarmnode.tree.links import Links
 from swarmnode.tree.names import Parts, text_of
 from swarmnode.tree.pattern import Pattern
 from swarmnode.tree.scan import Found, inside_of, relative
+
+_MIB: Final = 1024 * 1024
 
 
 class Piece(msgspec.Struct, frozen=True):
@@ -56,6 +59,37 @@ def select(
     closed = [_closed(piece, roots) for piece in pieces]
     faults += [fault for _, fault in closed if fault]
     return Selection(tuple(piece for piece, _ in closed), meant.missing, tuple(faults))
+
+
+def within(chosen: Selection, bytes_max: int) -> Selection:
+    """Without the pieces that would make all of them larger than that, each a fault.
+
+    Holes count as the bytes that they are read as: they cost whoever made them nothing.
+    """
+    pieces: list[Piece] = []
+    faults: list[str] = []
+    left = bytes_max
+    for piece in chosen.pieces:
+        size = bytes_in(piece.found)
+        if size > left:
+            faults.append(f"left out: {too_large(piece.name, size, bytes_max)}")
+            continue
+        pieces.append(piece)
+        left -= size
+    return Selection(tuple(pieces), chosen.missing, (*chosen.faults, *faults))
+
+
+def bytes_in(found: Iterable[Found]) -> int:
+    """As they are read, files with several names once."""
+    return sum({name.inode: name.size for name in found if name.kind is EntryKind.FILE}.values())
+
+
+def too_large(name: Parts, size: int, bytes_max: int) -> str:
+    """Why a task may not leave it."""
+    return (
+        f"{shown(name)} has {size / _MIB:.0f} MiB, holes included; all that a task leaves may be "
+        f"as large as its disk and what it was given, {bytes_max / _MIB:.0f} MiB: ask for more disk"
+    )
 
 
 def _apart(meant: "_Meant", places: "_Places") -> tuple[list[Piece], list[str]]:

@@ -2,14 +2,17 @@
 
 import contextlib
 import os
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
+from typing import TYPE_CHECKING
 
 from p2p.workers import Workers
 from swarmnode.errors import ExecutorUnavailableError, JobUnknownError, OutputUnsafeError
 from swarmnode.executor.disk import safe_files
+from swarmnode.executor.disk.work_disk import slack_bytes
 from swarmnode.executor.port import FileStat, JobId
 from swarmnode.limits import FILE_CHUNK_BYTES
 from swarmnode.tree.holes import SparseFile
@@ -17,8 +20,11 @@ from swarmnode.tree.names import Parts, joined, text_of
 from swarmnode.tree.pack import packed
 from swarmnode.tree.pattern import Pattern
 from swarmnode.tree.scan import Found, Scan, entries_of, inside_of, scan
-from swarmnode.tree.select import Selection, select
+from swarmnode.tree.select import Selection, bytes_in, select, too_large, within
 from swarmnode.tree.unpack import Unpacker
+
+if TYPE_CHECKING:
+    from swarmnode.executor.job_folder import CrashRecord
 
 WORK = b"/work"
 """Where a task sees its work folder in most sandboxes (swarmnode.executor.sandbox.command)."""
@@ -35,12 +41,25 @@ class WorkFiles(ABC):
         """The job's work folder. Raises JobUnknownError."""
 
     @abstractmethod
-    def _owner(self, job: JobId) -> int:
-        """Who gets what is made there; 0: ourselves."""
+    def _record(self, job: JobId) -> "CrashRecord | None":
+        """Of a job that was started."""
 
     @abstractmethod
     def _taking(self, job: JobId) -> AbstractContextManager[Callable[[int], None]]:
         """Asked for room before each piece that comes in; raises ExecutorUnavailableError."""
+
+    def _owner(self, job: JobId) -> int:
+        """Who gets what is made there; 0: ourselves."""
+        record = self._record(job)
+        return record.uid if record else 0
+
+    def _leaves_max(self, job: JobId) -> int:
+        """Bytes that what it leaves may be read as: no more than it could have written."""
+        record = self._record(job)
+        if record is None:
+            return sys.maxsize
+        disk = record.spec.disk_bytes
+        return disk + slack_bytes(disk) + record.given_bytes
 
     async def put_file(self, job: JobId, name: str, chunks: AsyncIterable[bytes]) -> None:
         """Write a file into the work folder, parents made; nothing is left of a broken stream.
@@ -111,19 +130,23 @@ class WorkFiles(ABC):
         """
         roots = (WORK, os.fsencode(self._work(job)))
         looked = await self.scan(job)
-        return looked, await self._workers.run(partial(select, looked.found, patterns, roots))
+        chosen = await self._workers.run(partial(select, looked.found, patterns, roots))
+        return looked, await self._workers.run(partial(within, chosen, self._leaves_max(job)))
 
     def pack(
         self, job: JobId, base: Parts, seen: Sequence[Found], *, may_grow: bool = False
     ) -> AsyncIterator[bytes]:
         """The tree of what was found in `base`. Raises OutputUnsafeError."""
-        return self._pack(self._work(job), base, seen, may_grow=may_grow)
+        return self._pack(job, base, seen, may_grow=may_grow)
 
     async def _pack(
-        self, root: str, base: Parts, seen: Sequence[Found], *, may_grow: bool
+        self, job: JobId, base: Parts, seen: Sequence[Found], *, may_grow: bool
     ) -> AsyncIterator[bytes]:
+        root = self._work(job)
         names = [b"/".join([top, *base]) for top in (WORK, os.fsencode(root))]
         inside = inside_of(*names)
+        if (size := bytes_in(seen)) > self._leaves_max(job):
+            raise OutputUnsafeError(too_large(base, size, self._leaves_max(job)))
         try:
             entries = await self._workers.run(partial(entries_of, seen, base, inside=inside))
             pieces = packed(root, seen, entries, may_grow=may_grow)
