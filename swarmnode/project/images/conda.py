@@ -144,8 +144,9 @@ def _read(path: Path) -> Note:
 
 def _subdirs_in_folder(path: Path) -> Iterator[str]:
     for file in sorted((path / META).glob("*.json")):
-        with open(file, "rb") as opened_file:
-            yield _subdir(opened_file.read(_JSON_BYTES_MAX))
+        if stat.S_ISREG(file.lstat().st_mode):  # a pipe would never end
+            with open(file, "rb") as opened_file:
+                yield _subdir(opened_file.read(_JSON_BYTES_MAX))
 
 
 def _subdirs_in_archive(path: Path) -> Iterator[str]:

@@ -219,7 +219,7 @@ def _size_of(path: Path) -> int:
     if path.is_file():
         return path.stat().st_size * (_PACKED_PARTS if is_packed(path) else 1)
     return sum(
-        os.path.getsize(os.path.join(folder, name))
+        os.lstat(os.path.join(folder, name)).st_size
         for folder, _, names in os.walk(path)
         for name in names
     )

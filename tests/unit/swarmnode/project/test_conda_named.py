@@ -69,6 +69,15 @@ def test_damaged_notes_of_conda_are_told_in_words(tmp_path: Path) -> None:
             prefix_at(folder, tmp_path / "notes")
 
 
+def test_what_is_no_file_among_the_notes_of_conda_is_passed_over(tmp_path: Path) -> None:
+    """A pipe would be waited for without end."""
+    folder = make_prefix(tmp_path / "p")
+    os.mkfifo(folder / "conda-meta/a.json")
+    (folder / "conda-meta/b.json").mkdir()
+    (folder / "conda-meta/c.json").symlink_to("/dev/zero")
+    assert prefix_at(folder, tmp_path / "notes").machine in ("x86_64", "aarch64")
+
+
 def test_an_archive_is_told_from_an_image_by_what_is_in_it(tmp_path: Path) -> None:
     archive = pack(make_prefix(tmp_path / "p"), tmp_path / "p.tar.gz")
     assert is_conda(archive)

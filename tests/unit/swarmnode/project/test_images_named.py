@@ -36,6 +36,14 @@ def test_a_layout_names_nothing_beside_it_and_no_device(tmp_path: Path) -> None:
             image_at(folder)
 
 
+def test_a_layout_with_links_that_lead_nowhere_is_named_all_the_same(tmp_path: Path) -> None:
+    folder = tmp_path / "layout"
+    digest = layout(folder, LAYERS)
+    (folder / "gone").symlink_to("nowhere")
+    (folder / "ring").symlink_to("ring")
+    assert image_at(folder).digest == digest
+
+
 @pytest.mark.parametrize(
     "document",
     [
