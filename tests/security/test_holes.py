@@ -1,6 +1,7 @@
 """Files of nothing but holes, which cost a task no disk: what it leaves is bounded all the same."""
 
 import os
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
 
@@ -10,11 +11,15 @@ from swarmnode.errors import OutputUnsafeError
 from swarmnode.executor.port import JobId
 from swarmnode.executor.process import ProcessExecutor
 from swarmnode.tree.pattern import Pattern
-from tests.executor_lab import pieces
 from tests.job_lab import MIB, SH, needs_bwrap, running_executor, spec
 
 pytestmark = needs_bwrap
 JOB = JobId("t.1")
+
+
+async def random_bytes(mib: int) -> AsyncGenerator[bytes, None]:
+    for _ in range(mib):
+        yield os.urandom(MIB)
 
 
 async def left_by(executor: ProcessExecutor, script: str, disk_bytes: int = 16 * MIB) -> None:
@@ -43,7 +48,7 @@ async def test_what_a_task_was_given_may_be_larger_than_its_disk_and_an_output(
 ) -> None:
     async with running_executor(tmp_path / "x") as executor:
         await executor.prepare(JOB)
-        async with aclosing(pieces(os.urandom(24 * MIB))) as given:
+        async with aclosing(random_bytes(24)) as given:
             await executor.put_file(JOB, "in", given)
         await left_by(executor, "mkdir o; mv in o/in; ln o/in o/again; head -c 3000000 o/in > o/x")
         _, chosen = await executor.select(JOB, [Pattern("o")])
