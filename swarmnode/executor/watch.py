@@ -4,13 +4,16 @@ import contextlib
 import logging
 import os
 import signal
+import stat
 
 import trio
 
+from swarmnode.executor.disk import safe_files
 from swarmnode.executor.job_folder import CrashRecord, JobFolder, boot_id, lost_exit
 from swarmnode.executor.kernel.cgroup import JobCgroup
 from swarmnode.executor.kernel.proc import start_ticks
 from swarmnode.executor.port import JobExit
+from swarmnode.executor.sandbox.paths import SHARED_MEMORY
 from swarmnode.executor.shim import uid_mode
 from swarmnode.limits import JOB_START_TIMEOUT_S, KILL_TIMEOUT_S
 
@@ -72,6 +75,8 @@ def final_exit(folder: JobFolder, record: CrashRecord) -> JobExit:
         except OSError as exc:  # a full disk; the next node will find out again
             log.warning("cannot note how %s ended: %s", record.spec.job, exc.strerror)
             exited = lost_exit()
+    elif record.is_container and record.boot_id == boot_id():
+        _clear_shared(record)
     return exited
 
 
@@ -92,6 +97,26 @@ def kill_left_over(folder: JobFolder, record: CrashRecord) -> None:
     cgroup.remove()
     if record.is_container:
         uid_mode.kill_user(record.uid, record.guard_uid)
+        _clear_shared(record)
+
+
+def _clear_shared(record: CrashRecord) -> None:
+    """What a task of `container` leaves in memory that all tasks share: no process of it lives."""
+    uid_mode.remove_ipc(record.uid, record.guard_uid)
+    if not os.path.isdir(SHARED_MEMORY):
+        return
+    for name in os.listdir(SHARED_MEMORY):
+        path = os.path.join(SHARED_MEMORY, name)
+        try:
+            info = os.lstat(path)
+            if info.st_uid == record.uid and stat.S_ISDIR(info.st_mode):
+                safe_files.remove_tree(path)
+            elif info.st_uid == record.uid:
+                os.unlink(path)
+        except FileNotFoundError:
+            continue  # another task's, which removes it itself
+        except OSError as exc:
+            log.warning("what %s left in %s stays: %s", record.spec.job, path, exc.strerror)
 
 
 def _kill_same(pid: int, start: int) -> None:

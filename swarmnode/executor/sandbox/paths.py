@@ -15,7 +15,7 @@ _SYSTEM: Final = (
     "/var/cache/fontconfig",
 )  # fmt: skip
 _DEVICES: Final = ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts")
-_SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108  (what semaphores of the C library live in)
+SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108  (what semaphores of the C library live in)
 _GPU: Final = ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-modeset", "nvidia-caps")
 
 
@@ -24,7 +24,7 @@ def rules(shown: Iterable[Path], own: Iterable[Path], gpus: Sequence[str]) -> li
     names = [*_DEVICES, *(_GPU if gpus else ())]
     return [
         *(f"use {path}" for path in (*_SYSTEM, *shown)),
-        *(f"own {path}" for path in (*own, _SHARED_MEMORY)),
+        *(f"own {path}" for path in (*own, SHARED_MEMORY)),
         *(f"device /dev/{name}" for name in names),
         *(f"device {path}" for path in gpus),
     ]

@@ -21,7 +21,7 @@ _SECCOMP_MODE_FILTER = 2
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 CONTAINER_CAPABILITIES = {"CHOWN": 0, "DAC_OVERRIDE": 1, "KILL": 5, "SETGID": 6, "SETUID": 7}
 """linux/capability.h: what a node needs to run tasks as other users and to collect their files."""
@@ -60,12 +60,43 @@ def kill_user(uid: int, guard: int) -> None:
     The killer borrows only the effective id, so the job cannot signal it: its real and saved ids
     are `guard`, an id that nothing else uses.
     """
+    _as_user(uid, guard, lambda: os.kill(-1, SIGKILL))
+
+
+def remove_ipc(uid: int, guard: int) -> None:
+    """What the user has made of System V's memory, queues and semaphores: they outlive processes,
+    and the next task of that user could read them. Its creator may, whoever owns it by now.
+    """
+    made = [(remove, number) for kind, remove in _IPC for number in _made_by(uid, kind)]
+    if made:
+        import ctypes
+
+        libc = ctypes.CDLL(None)  # before the fork
+        _as_user(uid, guard, lambda: [getattr(libc, what)(number, 0, 0) for what, number in made])
+
+
+_IPC = ("shm", "shmctl"), ("msg", "msgctl"), ("sem", "semctl")
+"""Files of /proc/sysvipc, and the call that removes one: all of its other arguments are 0."""
+
+
+def _made_by(uid: int, kind: str) -> "list[int]":
+    """Numbers of those that are there; none where the kernel has no such thing."""
+    try:
+        with open(f"/proc/sysvipc/{kind}") as file:
+            head, *lines = (line.split() for line in file)
+    except FileNotFoundError:
+        return []
+    by = head.index("cuid")
+    return [int(line[1]) for line in lines if int(line[by]) == uid]
+
+
+def _as_user(uid: int, guard: int, work: "Callable[[], object]") -> None:
     child = os.fork()
     if child == 0:
         try:
             os.setgroups([])
             os.setresuid(guard, uid, guard)
-            os.kill(-1, SIGKILL)
+            work()
         finally:
             os._exit(0)
     os.waitpid(child, 0)
