@@ -7,7 +7,7 @@ A job is one attempt of one task; its id is `<task id>.<fence>`.
 """
 
 import socket
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NewType, Protocol
 
@@ -241,7 +241,7 @@ class Executor(Protocol):
 
     def pack(
         self, job: JobId, base: Parts, seen: Sequence[Found], *, may_grow: bool = False
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """The tree of what was found in `base`; TreeChangedError when it is that no more.
 
         With `may_grow` a file that has become longer is taken as long as it was.
@@ -251,7 +251,7 @@ class Executor(Protocol):
     async def unpack(self, job: JobId, base: Parts, chunks: AsyncIterable[bytes]) -> None:
         """Make a tree's folder in the work folder; older files of the same names go."""
 
-    def read_file(self, job: JobId, name: str) -> AsyncIterator[bytes]:
+    def read_file(self, job: JobId, name: str) -> AsyncGenerator[bytes, None]:
         """The bytes of one such file; OutputUnsafeError for anything but a plain file beneath."""
         ...
 

@@ -4,7 +4,8 @@ Two places in it: the watched folder, whose name the task's owner gave, and the 
 `ctx.checkpoint` stages. Both may hold many names, so workers look through them.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -53,7 +54,7 @@ class CheckpointFolder:
         if marker is None or marker.kind is not EntryKind.FILE or marker.size > MARKER_BYTES_MAX:
             return 0
         chunks = self._executor.read_file(self._job, text_of(joined(marker.parts)))
-        return marked_step(b"".join([part async for part in chunks]))
+        return marked_step(await _marker_in(chunks))
 
     async def staged(self) -> list[CheckpointTold]:
         """What lies where tasks stage, as they would have told it, the lowest step first."""
@@ -87,6 +88,17 @@ class CheckpointFolder:
             now = (await self._executor.scan(self._job, top)).found
             if now != tuple(before):
                 raise TreeChangedError(f"{text_of(joined(top))!r} changed while it was read")
+
+
+async def _marker_in(chunks: AsyncGenerator[bytes, None]) -> bytes:
+    """Empty for what has grown since it was looked at: a program may go on without end."""
+    held = b""
+    async with aclosing(chunks) as pieces:
+        async for part in pieces:
+            held += part
+            if len(held) > MARKER_BYTES_MAX:
+                return b""
+    return held
 
 
 def _above(paths: tuple[Found, ...]) -> tuple[Found, ...]:

@@ -1,21 +1,30 @@
 """Checkpoints with any number and of any size: they end no node, whoever tells of them."""
 
+import os
 import time
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import AsyncGenerator, Callable
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
 import trio
 
+from p2p.workers import InlineWorkers
+from swarmnode.executor.port import JobId
+from swarmnode.executor.process import ProcessExecutor
 from swarmnode.limits import MADE_MS_MAX, STEP_MAX
 from swarmnode.memory.entries import look_at
-from swarmnode.memory.folder import by_top
+from swarmnode.memory.folder import CheckpointFolder, by_top
 from swarmnode.tasks.checkpoint import CheckpointRecord, OlderStep, StoredFile, fits_award
 from swarmnode.tree.format import EntryKind
-from swarmnode.tree.scan import Found
+from swarmnode.tree.names import Parts
+from swarmnode.tree.scan import Found, Scan
 from testnet.sim.seeded import simulated
-from tests.memory_lab import Lab
+from tests.executor_lab import pieces
+from tests.job_lab import needs_bwrap, running_executor
+from tests.memory_lab import MIB, Lab
 
 T = TypeVar("T")
 FILE = StoredFile(".", 1, "swarm:x", tree=True)
@@ -88,3 +97,38 @@ async def test_names_of_a_checkpoint_are_sorted_where_they_hold_up_nobody() -> N
         await lab.write("checkpoint/model-7.pt", b"x")
         assert (await lab.until_step(7)).step == 7
     assert {look_at, by_top} <= set(noted.works)
+
+
+class Growing:
+    """A machine on which a marker grows as soon as it was looked at."""
+
+    def __init__(self, executor: ProcessExecutor, marker: Path) -> None:
+        self.executor, self.marker = executor, marker
+
+    async def scan(self, job: JobId, base: Parts) -> Scan:
+        looked = await self.executor.scan(job, base)
+        os.truncate(self.marker, 256 * MIB)
+        return looked
+
+    def read_file(self, job: JobId, name: str) -> AsyncGenerator[bytes, None]:
+        return self.executor.read_file(job, name)
+
+
+@needs_bwrap
+async def test_a_marker_that_grows_once_it_was_looked_at_is_none(tmp_path: Path) -> None:
+    """It was read to its end, into the memory of the node."""
+    job = JobId("t.1")
+    async with running_executor(tmp_path / "x") as executor:
+        await executor.prepare(job)
+        await executor.put_file(job, "checkpoint/step.json", pieces(b'{"step": 7}'))
+        marker = tmp_path / "x/jobs/t.1/work/checkpoint/step.json"
+        growing = Growing(executor, marker)
+        workers = InlineWorkers()
+        folder = CheckpointFolder(job, growing, workers, "checkpoint")  # type: ignore[arg-type]
+        tracemalloc.start()
+        try:
+            look = await folder.look()
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert (peak < 8 * MIB, [entry.step for entry in look.entries]) == (True, [])

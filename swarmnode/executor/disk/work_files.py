@@ -4,7 +4,7 @@ import contextlib
 import os
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -95,11 +95,11 @@ class WorkFiles(ABC):
         except OSError as exc:
             raise OutputUnsafeError(f"the work folder cannot be read: {exc.strerror}") from exc
 
-    def read_file(self, job: JobId, name: str) -> AsyncIterator[bytes]:
+    def read_file(self, job: JobId, name: str) -> AsyncGenerator[bytes, None]:
         """The bytes of a regular file beneath the work folder. Raises OutputUnsafeError."""
         return self._read(self._work(job), name)
 
-    async def _read(self, root: str, name: str) -> AsyncIterator[bytes]:
+    async def _read(self, root: str, name: str) -> AsyncGenerator[bytes, None]:
         fd = await self._workers.run(partial(safe_files.open_file, root, name))
         try:
             while piece := await self._workers.run(partial(os.read, fd, FILE_CHUNK_BYTES)):
@@ -135,13 +135,13 @@ class WorkFiles(ABC):
 
     def pack(
         self, job: JobId, base: Parts, seen: Sequence[Found], *, may_grow: bool = False
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """The tree of what was found in `base`. Raises OutputUnsafeError."""
         return self._pack(job, base, seen, may_grow=may_grow)
 
     async def _pack(
         self, job: JobId, base: Parts, seen: Sequence[Found], *, may_grow: bool
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         root = self._work(job)
         names = [b"/".join([top, *base]) for top in (WORK, os.fsencode(root))]
         inside = inside_of(*names)

@@ -5,7 +5,7 @@ A job moves on only when somebody looks at it: then everything that was due happ
 the instant it was due. So nothing runs in the background, and one seed gives one trace.
 """
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterator, Mapping, Sequence
 from math import inf
 from signal import Signals
 
@@ -195,7 +195,7 @@ class FakeExecutor(Unmounted):
         await trio.lowlevel.checkpoint()
         return fake_files.listed(self._folder(job).process, pattern)
 
-    def read_file(self, job: JobId, name: str) -> AsyncIterator[bytes]:
+    def read_file(self, job: JobId, name: str) -> AsyncGenerator[bytes, None]:
         """The bytes of one file."""
         return fake_files.read(self._folder(job).process, name)
 
@@ -211,7 +211,7 @@ class FakeExecutor(Unmounted):
 
     def pack(
         self, job: JobId, base: Parts, seen: Sequence[Found], *, may_grow: bool = False
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """The tree of what was found in `base`."""
         return fake_files.pack(self._folder(job).process, base, seen, may_grow=may_grow)
 

@@ -1,6 +1,6 @@
 """The work folder of a FakeExecutor's job: files are bytes by name, folders those they lie in."""
 
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 
 import trio
 from msgspec.structs import replace
@@ -34,7 +34,7 @@ def listed(process: Process, pattern: str) -> tuple[FileStat, ...]:
     )
 
 
-async def read(process: Process, name: str) -> AsyncIterator[bytes]:
+async def read(process: Process, name: str) -> AsyncGenerator[bytes, None]:
     """The bytes of one file. Raises OutputUnsafeError."""
     parts_in(name)
     if name not in process.files:
@@ -84,7 +84,7 @@ def _found_as(parts: Parts, file: File) -> Found:
 
 async def pack(
     process: Process, base: Parts, seen: Sequence[Found], *, may_grow: bool = False
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """The tree of what was found. Raises TreeRefusedError, TreeChangedError."""
     await trio.lowlevel.checkpoint()
     yield write_index(entries_of(seen, base))
