@@ -36,6 +36,10 @@ PROJECT_NAMES_SEEN_MAX: Final = 1_000_000
 WALKED_ENTRIES_MAX: Final = 200_000
 """Entries of a work folder that are looked at; a task with more is over its disk limit."""
 
+WALKED_NAME_BYTES: Final = 320
+"""Of an entry's own name and where a link leads, on average: a name has 255 at most, links are few.
+All that is looked at stays below 64 MiB; links of 4 KiB alone would be 800."""
+
 NODE_DEATHS_MAX: Final = 3
 """Machines whose node died soon after a task began there: two may be chance, three are the task."""
 

@@ -13,9 +13,9 @@ from typing import Final, Protocol, TypeVar
 import msgspec
 
 from swarmnode.errors import NameRefusedError, TreeChangedError, TreeRefusedError
-from swarmnode.limits import TREE_ENTRIES_MAX, WALKED_ENTRIES_MAX
+from swarmnode.limits import TREE_ENTRIES_MAX, WALKED_ENTRIES_MAX, WALKED_NAME_BYTES
 from swarmnode.tree.format import RIGHTS, EntryKind, TreeEntry, shown
-from swarmnode.tree.limits import PATH_PARTS_MAX
+from swarmnode.tree.limits import PATH_PARTS_MAX, TREE_INDEX_BYTES_MAX
 from swarmnode.tree.names import Parts, check_parts, joined
 
 FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -123,6 +123,8 @@ class _Look:
         self.passed_over: list[Parts] = []
         self.folders: list[Parts] = []
         self._owned_by, self._entries_max, self._choosing = owned_by, entries_max, choosing
+        self._bytes_left = entries_max * WALKED_NAME_BYTES
+        """Of names and of where links lead: a link of many names needs a disk for one."""
 
     def top(self, root: str | int, base: Parts) -> None:
         """The folder (or file) itself."""
@@ -181,6 +183,9 @@ class _Look:
         if kind is None:
             self.left_out.append(Special(parts, _special(info.st_mode)))
             return
+        self._bytes_left -= len(parts[-1] if parts else b"") + len(target)
+        if self._bytes_left < 0:
+            raise TreeRefusedError("the names and links are too long: pack them into fewer files")
         self._check(parts, kind, info)
         if kind is EntryKind.FOLDER and len(parts) <= PATH_PARTS_MAX:
             self.folders.append(parts)
@@ -263,10 +268,7 @@ def entries_of(
     relative that lead into the folder by its absolute name; other absolute ones lead out.
     Raises TreeRefusedError.
     """
-    if len(seen) > TREE_ENTRIES_MAX:
-        raise TreeRefusedError(
-            f"{len(seen)} names in one tree, limit {TREE_ENTRIES_MAX}: split the folder"
-        )
+    _check_size(seen, base)
     first: dict[tuple[int, int], bytes] = {}
     entries: list[TreeEntry] = []
     for name in seen:
@@ -280,6 +282,19 @@ def entries_of(
         target = relative(name.target, len(parts) - 1, inside)
         entries.append(TreeEntry(path, name.kind, name.mode, name.size, target))
     return tuple(entries)
+
+
+def _check_size(seen: Sequence[Found], base: Parts) -> None:
+    """Before any whole name is made: each may be as long as all folders above it together."""
+    if len(seen) > TREE_ENTRIES_MAX:
+        raise TreeRefusedError(
+            f"{len(seen)} names in one tree, limit {TREE_ENTRIES_MAX}: split the folder"
+        )
+    size = sum(sum(map(len, name.parts[len(base) :])) + len(name.target) for name in seen)
+    if size > TREE_INDEX_BYTES_MAX:
+        raise TreeRefusedError(
+            f"the names take {size} bytes, limit {TREE_INDEX_BYTES_MAX}: split the folder"
+        )
 
 
 def relative(target: bytes, depth: int, inside: Callable[[bytes], bytes]) -> bytes:

@@ -11,11 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from swarmnode.errors import TreeRefusedError
 from swarmnode.executor.disk import disk_use, safe_files
 from swarmnode.executor.sandbox.capability import BWRAP, CONTAINER
-from swarmnode.tree.scan import scan
+from swarmnode.tree.format import EntryKind
+from swarmnode.tree.scan import Found, entries_of, scan
 from tests.hostile_lab import Ended, Try, run_tries
 from tests.hostile_words import CALLS, is_all
 from tests.job_lab import MIB, needs_bwrap, needs_python, needs_root
@@ -171,3 +173,30 @@ def test_a_deep_folder_with_locked_and_sticky_ones_in_it_is_removed(tmp_path: Pa
     os.close(here)
     safe_files.remove_tree(str(top))
     assert not top.exists()
+
+
+def test_links_that_lead_far_are_not_kept_in_memory_for_each_of_their_names(tmp_path: Path) -> None:
+    """Sixty thousand names of one link need a disk for their names."""
+    folder = tmp_path / "d"
+    folder.mkdir()
+    os.symlink("x/" * 2000, folder / "l")
+    for number in range(2000):
+        os.link(folder / "l", folder / str(number), follow_symlinks=False)
+    with pytest.raises(TreeRefusedError, match="too long"):
+        scan(str(folder), entries_max=5000)
+    assert len(scan(str(folder)).found) == 2002
+
+
+def test_long_names_of_a_tree_are_refused_before_any_is_made_whole() -> None:
+    """A disk of 1 GiB has room for a hundred thousand of 3,000 bytes."""
+    above = (b"x" * 48,) * 56
+    file = Found((*above, b"f"), EntryKind.FILE, 0o644)
+    seen = [replace(file, parts=(*above, b"%05d" % number)) for number in range(13_000)]
+    tracemalloc.start()
+    try:
+        with pytest.raises(TreeRefusedError, match="split the folder"):
+            entries_of(seen, ())
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < MIB
