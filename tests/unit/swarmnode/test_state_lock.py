@@ -120,9 +120,9 @@ def test_a_full_disk_keeps_no_node_from_its_own_folder_nor_lets_a_second_in(
 @pytest.mark.parametrize(
     ("note", "said"),
     [
-        (f"{os.getpid()} {socket.gethostname()}", rf"stop it \(kill {os.getpid()};"),
+        ("OURS HERE", r"stop it \(kill OURS;"),
         ("1 another-machine", r"pid 1 on another-machine\): stop it there,"),
-        (f"{2**22 + 1} {socket.gethostname()}", "not seen here.: stop it where it runs"),
+        (f"{2**22 + 1} HERE", "not seen here.: stop it where it runs"),
     ],
 )
 def test_nobody_is_told_to_kill_a_process_that_is_another_one_here(
@@ -130,5 +130,6 @@ def test_nobody_is_told_to_kill_a_process_that_is_another_one_here(
 ) -> None:
     home = home_at(tmp_path)
     with only_one(home):
+        note = note.replace("OURS", str(os.getpid())).replace("HERE", socket.gethostname())
         (home.state / LOCK_NAME).write_text(note)
-        assert_refused(home, said)
+        assert_refused(home, said.replace("OURS", str(os.getpid())))
