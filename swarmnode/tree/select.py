@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from swarmnode.errors import TreeRefusedError
-from swarmnode.limits import OUTPUTS_APART_MAX
+from swarmnode.limits import OUTPUTS_APART_MAX, TREE_ENTRIES_MAX
 from swarmnode.tree.format import EntryKind, shown
 from swarmnode.tree.limits import OUTPUT_MATCHES_MAX
 from swarmnode.tree.links import Links
@@ -49,16 +49,20 @@ def select(
     """Cut what was found (everything beneath a folder, in order) into the objects to be made.
 
     `roots`: the absolute names of the folder. A link that leads out of its object is left out of
-    it, and a fault.
+    it, and so are names that it cannot hold; each is a fault.
     In time that grows with names times patterns. Raises TreeRefusedError for too many of both.
     """
     meant = _Meant(seen, tuple(patterns))
     pieces, faults = _apart(meant, _Places(seen))
     if len(pieces) > OUTPUTS_APART_MAX:
         pieces, faults = [_together(meant.chosen, seen)], []
-    closed = [_closed(piece, roots) for piece in pieces]
-    faults += [fault for _, fault in closed if fault]
-    return Selection(tuple(piece for piece, _ in closed), meant.missing, tuple(faults))
+    kept: list[Piece] = []
+    for piece in pieces:
+        closed, out = _closed(piece, roots)
+        fitting, beyond = _fitting(closed)
+        kept.append(fitting)
+        faults += filter(None, (out, beyond))
+    return Selection(tuple(kept), meant.missing, tuple(faults))
 
 
 def within(chosen: Selection, bytes_max: int) -> Selection:
@@ -125,6 +129,18 @@ def _closed(piece: Piece, roots: Sequence[bytes]) -> tuple[Piece, str]:
     left = frozenset(out)
     found = tuple(name for name in piece.found if name.parts not in left)
     return msgspec.structs.replace(piece, found=found), why
+
+
+def _fitting(piece: Piece) -> tuple[Piece, str]:
+    """Its first names, as many as one tree has, and what is to be said of the others."""
+    beyond = piece.found[TREE_ENTRIES_MAX:]
+    if not beyond:
+        return piece, ""
+    return msgspec.structs.replace(piece, found=piece.found[:TREE_ENTRIES_MAX]), (
+        f"left out: {len(beyond)} of the {len(piece.found)} names in {shown(piece.name)}, from "
+        f"{shown(beyond[0].parts)} on: name its folders as outputs of their own, or pack its files "
+        "into fewer"
+    )
 
 
 def _told_of(out: Sequence[Parts], targets: Mapping[Parts, bytes]) -> str:

@@ -144,3 +144,15 @@ def test_many_single_files_are_one_object() -> None:
     found += [Found((b"other",), EntryKind.FILE, 0o644)]
     (piece,) = select(found, [Pattern("d/*")]).pieces
     assert (piece.name, piece.base, len(piece.found)) == ((), (), 302)
+
+
+def test_a_folder_with_more_names_than_a_tree_holds_costs_those_beyond_and_nothing_else() -> None:
+    many = [Found((b"frames", f"{n:06}".encode()), EntryKind.FILE, 0o644) for n in range(100_003)]
+    top = Found((b"frames",), EntryKind.FOLDER, 0o755)
+    model = Found((b"model.pt",), EntryKind.FILE, 0o644, 1)
+    chosen = select([top, *many, model], [Pattern("frames"), Pattern("model.pt")])
+    frames, other = chosen.pieces
+    assert (len(frames.found), frames.found[0], other.found) == (100_000, top, (model,))
+    assert len(entries_of(frames.found, frames.base)) == 100_000
+    (fault,) = chosen.faults
+    assert fault.startswith("left out: 4 of the 100004 names in 'frames', from 'frames/099999' on")
