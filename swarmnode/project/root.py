@@ -3,7 +3,6 @@
 import os
 import re
 import stat
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any, Final
@@ -15,10 +14,6 @@ from swarmnode.project.rules import IGNORE_FILE
 from swarmnode.tree.names import Parts, text_of
 
 PROJECT_FILE: Final = "pyproject.toml"
-_SETUP: Final = ("setup.py", "setup.cfg")
-"""Of older projects, what says how they are installed."""
-_SOURCES: Final = "src"
-_NOT_INSTALLED: Final = frozenset(("tests", "test", "docs", "examples"))
 _MARKS: Final = (PROJECT_FILE, "uv.lock", "pylock.toml", "requirements.txt", IGNORE_FILE, ".git")
 """A folder with one of these is a project; the nearest above the one we stand in counts."""
 
@@ -80,23 +75,6 @@ def scripts_in(root: Path) -> dict[str, str]:
     if not isinstance(scripts, dict):
         return {}
     return {name: re.split(r"[.:]", str(entry))[0] for name, entry in scripts.items()}
-
-
-def modules_in(root: Path) -> str | None:
-    """The folder whose modules are importable once a project is installed, from its root: `src`,
-    or empty for the root itself; None where nothing says that it is ever installed.
-
-    A root that has a module of Python's own name is none: it would come before Python's.
-    Raises ProjectError.
-    """
-    has_setup = any((root / name).is_file() for name in _SETUP)
-    if (root / _SOURCES).is_dir():
-        return _SOURCES if has_setup or (root / PROJECT_FILE).is_file() else None
-    if not has_setup and "build-system" not in _table_of(root / PROJECT_FILE):
-        return None
-    names = {path.name.removesuffix(".py") for path in root.iterdir()}
-    packages = {path.parent.name for path in root.glob("*/__init__.py")} - _NOT_INSTALLED
-    return "" if packages and not names & sys.stdlib_module_names else None
 
 
 def _table_of(file: Path) -> dict[str, Any]:

@@ -234,7 +234,7 @@ def test_a_script_that_needs_no_packages_has_an_interpreter_brought_along(
     ("words", "code", "helps"),
     [
         (("sh", "-c", "exec python src/train.py"), 127, "python there: --env python brings one"),
-        (("digits",), 127, "the project is not installed: python3 -m digits_of"),
+        (("digits",), 1, "the machine's own Python has no digits_of"),
         (("no-such-one",), 127, "no program no-such-one on the machine that ran it"),
         (("python3", "-m", "nosuch"), 1, "nosuch is not there, as no packages are named"),
         (("/usr/bin/python3", "-m", "nosuch"), 1, "the machine's own Python has no nosuch"),
@@ -251,6 +251,16 @@ def test_what_lacks_there_gets_the_line_that_helps(
     scripts = "[project]\nname = 'digits'\n[project.scripts]\ndigits = 'digits_of.cli:main'\n"
     (project / "pyproject.toml").write_text(scripts)
     assert helps in run(node, project, "--", *words, code=code)[1]
+
+
+def test_a_script_of_a_project_that_nobody_would_install_gets_the_line_that_helps(
+    node: LocalNode, tmp_path: Path
+) -> None:
+    scripts = "[project]\nname = 'digits'\n[project.scripts]\ndigits = 'digits_of.cli:main'\n"
+    (tmp_path / "pyproject.toml").write_text(scripts)
+    said = run(node, tmp_path, "--", "digits", code=127)[1]
+    assert "nothing says how the project is installed ([build-system]" in said
+    assert said.endswith("python3 -m digits_of\n")
 
 
 def test_out_without_a_pattern_is_refused_before_anything_runs(

@@ -143,6 +143,52 @@ def test_a_package_with_its_modules_in_src_runs_as_a_module(
     assert (out, "installing" in said) == ("25\n", False)
 
 
+ITSELF = """\
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+[project]
+name = "itself"
+version = "{version}"
+dependencies = ["shapes"]
+[project.scripts]
+say-area = "itself.cli:main"
+[project.entry-points."shapes.plugins"]
+square = "itself.cli:square"
+"""
+CLI = """\
+import os, shapes, subprocess, sys
+from importlib import metadata
+def square(a):
+    return shapes.area(a, a)
+def main():
+    (found,) = metadata.entry_points(group="shapes.plugins")
+    print(metadata.version("itself"), found.load()(int(sys.argv[1])), os.listdir("."))
+    if len(sys.argv) > 2:
+        subprocess.run(["say-area", "4"])
+    return int(sys.argv[1])
+"""
+
+
+def test_the_scripts_and_plugins_of_a_project_are_there_as_if_it_were_installed(
+    node: LocalNode, tmp_path: Path
+) -> None:
+    folder = tmp_path / "itself-project"
+    (folder / "src/itself").mkdir(parents=True)
+    (folder / "inner").mkdir()
+    (folder / "inner/a").touch()
+    (folder / "src/itself/cli.py").write_text(CLI)
+    (folder / "pyproject.toml").write_text(ITSELF.format(version="1.5"))
+    swarm(node, folder, "env", "build")
+    out, _ = swarm(node, folder / "inner", "run", "--", "say-area", "3", "again", code=3)
+    assert out == "1.5 9 ['a']\n1.5 16 ['a']\n"
+    (folder / "pyproject.toml").write_text(ITSELF.format(version="1.6"))
+    out, said = swarm(node, folder, "run", "--out", ".", "--", "say-area", "0")
+    assert out.startswith("1.6 0 "), "its folder as it is now"
+    assert "installing" not in said, "in the environment that there is"
+    assert ".swarm" not in out + said, "which is no part of what it leaves"
+
+
 def test_a_script_that_names_its_packages_needs_no_other_file(
     node: LocalNode, tmp_path: Path
 ) -> None:

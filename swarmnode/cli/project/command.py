@@ -20,6 +20,7 @@ from swarmnode.cli.project.hints import (
     of_program,
     refuse_missing,
 )
+from swarmnode.cli.project.itself import Itself, itself_of
 from swarmnode.cli.project.places import (
     data_from_here,
     from_here,
@@ -45,7 +46,7 @@ from swarmnode.cli.task.submitting import (
     show_dry_run,
     stay_with,
 )
-from swarmnode.cli.task.wrapped import FROM_FILE, INTO
+from swarmnode.cli.task.wrapped import FROM_FILE, INSTALLED, INTO
 from swarmnode.home.folders import locate
 
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ def _send(
     lock = _lock_of(project, spec, argv, allow_build=flags["allow_build"])
     wanted = from_here(project, spec, task_inputs.read(inputs))
     data = _checked_data(project, spec, datasets, wanted)
+    own = itself_of(project, has_image=lock is not None and lock.image is not None)
     sending = looked_at(project, takes_all=all_files)
     _refuse_missing(argv, project, spec, wanted, sending)
     bringer = _bringer(sending, spec) if not (dry_run or detach) else None
@@ -124,10 +126,9 @@ def _send(
         lock = packages.where_known(client, lock)
         if dry_run:
             return _show(sending, project, client, spec, lock, fmt)
-        packages.provide(client, spec, lock, project)
+        packages.provide(client, spec, lock)
         task_data.resolve(client, spec, data)
-        _send_along(client, spec, sending, wanted, no_stdin=no_stdin, is_kept=keep_inputs)
-        _forget_unknown(client, spec)
+        _send_along(client, spec, sending, own, wanted, no_stdin=no_stdin, is_kept=keep_inputs)
         if detach:
             return leave_it(client, spec, fmt)
         stayed = _stay(client, spec, fmt, is_as_local=not cancel_on_interrupt)
@@ -176,17 +177,20 @@ def _send_along(
     client: Client,
     spec: Document,
     sending: Sending,
+    own: Itself,
     wanted: list[Input],
     *,
     no_stdin: bool,
     is_kept: bool,
 ) -> None:
-    """The project, inputs, and what is piped in."""
-    with piped(is_wanted=not no_stdin) as given:
+    """The project, what is told of it, inputs, and what is piped in."""
+    own.show(spec)
+    with piped(is_wanted=not no_stdin) as given, own.folder() as told:
         task_follow.say(sending.words())
-        _store(client, spec, sending, [*wanted, *([given] if given else [])], is_kept=is_kept)
-    if given:
-        spec["run"] = [*FROM_FILE, *spec["run"]]
+        more = filter(None, (given, told))
+        _store(client, spec, sending, [*wanted, *more], is_kept=is_kept)
+    spec["run"] = [*(INSTALLED if told else ()), *(FROM_FILE if given else ()), *spec["run"]]
+    _forget_unknown(client, spec)
 
 
 def _store(

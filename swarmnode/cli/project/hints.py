@@ -175,7 +175,10 @@ def of_program(stderr: bytes, scripts: Mapping[str, str], *, has_packages: bool)
     name = found[1] or found[2]
     if name in scripts:
         python = "python" if has_packages else "python3"
-        return f"no program {name} there: the project is not installed: {python} -m {scripts[name]}"
+        return (
+            f"no program {name} there: nothing says how the project is installed ([build-system] "
+            f"in pyproject.toml would): {python} -m {scripts[name]}"
+        )
     if _INTERPRETER.fullmatch(name) and not has_packages:
         return f"no program {name} there: --env python brings one"
     return f"no program {name} on the machine that ran it"

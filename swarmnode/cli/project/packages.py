@@ -184,14 +184,10 @@ def lacks(lock: "Lock | None") -> str:
     return _LACKS_ALL if lock.name == _NO_PACKAGES else _LACKS
 
 
-def provide(client: Client, spec: Document, lock: "Lock | None", project: "Project") -> None:
-    """A task finds what the project names, if it names anything, and the project's own modules.
-
-    Raises CliError.
-    """
+def provide(client: Client, spec: Document, lock: "Lock | None") -> None:
+    """A task finds what the project names, if it names anything. Raises CliError."""
     if lock is not None:
         use(spec, have(client, lock))
-    _show_modules(spec, project, has_image=lock is not None and lock.image is not None)
 
 
 def have(client: Client, lock: "Lock") -> Document:
@@ -343,19 +339,3 @@ def use(spec: Document, line: Document) -> None:
     """A task sees it."""
     spec["built"] = line["built"]
     spec.pop("env", None)
-
-
-def _show_modules(spec: Document, project: "Project", *, has_image: bool) -> None:
-    """As if the project were installed so that it can be edited.
-
-    In an image the root is no such place: a PYTHONPATH of the image's own would be lost for it.
-    """
-    from swarmnode.errors import ProjectError
-    from swarmnode.project.root import modules_in
-
-    try:
-        place = modules_in(project.root)
-    except ProjectError as error:
-        raise exits.CliError(str(error), exits.USAGE) from error
-    if place or (place == "" and not has_image):
-        spec.setdefault("variables", {}).setdefault("PYTHONPATH", f"/work/{place}".rstrip("/"))

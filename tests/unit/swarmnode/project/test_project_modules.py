@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from swarmnode.project.root import modules_in
+from swarmnode.project.itself.about import modules_in
 
 BUILT = '[build-system]\nrequires = ["hatchling"]\n[project]\nname = "tool"\n'
 
