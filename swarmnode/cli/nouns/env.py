@@ -54,10 +54,25 @@ def _cells(row: Document, machines: Machines) -> Document:
 @env.command("build")
 @click.argument("file", required=False, default="")
 @click.option("--allow-build", is_flag=True, help="Packages without wheels are built, too.")
+@click.option(
+    "--extra", "extras", multiple=True, metavar="NAME", help="Also this extra's packages."
+)
+@click.option(
+    "--group", "groups", multiple=True, metavar="NAME", help="Also this group's packages."
+)
 @click.option("--upgrade", is_flag=True, help="Resolve anew what has no lock of its own.")
 @wait_option
 @output_option
-def env_build(file: str, allow_build: bool, upgrade: bool, wait_s: float, fmt: str) -> None:
+def env_build(
+    file: str,
+    *,
+    allow_build: bool,
+    extras: tuple[str, ...],
+    groups: tuple[str, ...],
+    upgrade: bool,
+    wait_s: float,
+    fmt: str,
+) -> None:
     """Build the environment of this project now: of FILE, or of what there is.
 
     uv.lock, pylock.toml, requirements.txt and pyproject.toml are looked for, in this order.
@@ -66,7 +81,8 @@ def env_build(file: str, allow_build: bool, upgrade: bool, wait_s: float, fmt: s
     from swarmnode.cli.project.sending import project_here
 
     project = project_here()
-    lock = packages.lock_here(project, file, allow_build=allow_build, again=upgrade)
+    asked = (extras, groups)
+    lock = packages.lock_here(project, file, asked, allow_build=allow_build, again=upgrade)
     if lock is None:
         raise exits.CliError(
             packages.not_read(project)

@@ -56,6 +56,8 @@ if TYPE_CHECKING:
 
 _NO_COMMAND: Final = "give a COMMAND after --: swarm run [OPTIONS] -- python train.py"
 _NODE_FLAGS: Final = ("profile", "addresses", "api_tcp", "log_level")
+_PACKAGES: Final = ("extras", "groups")
+"""Of [tool.swarm], what says which packages, and is nothing of a task."""
 _SIGNAL_PATH: Final = "/api/v1/tasks/{task}/signal"
 """As old as `changes`."""
 
@@ -67,6 +69,12 @@ _SIGNAL_PATH: Final = "/api/v1/tasks/{task}/signal"
 )
 @click.option(
     "--allow-build", is_flag=True, help="Packages without wheels are built, in the sandbox."
+)
+@click.option(
+    "--extra", "extras", multiple=True, metavar="NAME", help="Also this extra's packages."
+)
+@click.option(
+    "--group", "groups", multiple=True, metavar="NAME", help="Also this group's packages."
 )
 @click.option("-n", "--no-stdin", is_flag=True, help="What is piped in stays here.")
 @submit_options
@@ -114,7 +122,7 @@ def _send(
 ) -> int:
     project = project_here()
     spec = _spec_of(project, spec_file, flags, argv)
-    lock = _lock_of(project, spec, argv, allow_build=flags["allow_build"])
+    lock = _lock_of(project, spec, argv, flags)
     wanted = from_here(project, spec, task_inputs.read(inputs))
     data = _checked_data(project, spec, datasets, wanted)
     own = itself_of(project, has_image=lock is not None and lock.image is not None)
@@ -248,14 +256,17 @@ def _spec_of(
 
 
 def _lock_of(
-    project: "Project", spec: Document, argv: Sequence[str], *, allow_build: bool
+    project: "Project", spec: Document, argv: Sequence[str], flags: Mapping[str, Any]
 ) -> "Lock | None":
     """Of the packages that the project names; a name of machines stays in the spec."""
+    for key in _PACKAGES:
+        spec.pop(key, None)
+    asked = (flags["extras"], flags["groups"])
     wish = str(spec.get("env") or "") or packages.of_script(project, argv)
     if spec.get("built") or not packages.is_file(project, wish):
         return None
     spec.pop("env", None)
-    lock = packages.lock_here(project, wish, allow_build=allow_build)
+    lock = packages.lock_here(project, wish, asked, allow_build=flags["allow_build"])
     if lock is not None:
         return lock
     other = "" if wish else packages.not_read(project)

@@ -55,24 +55,34 @@ _NO_PACKAGES: Final = "no packages"
 
 
 def lock_here(
-    project: "Project", wish: str, *, allow_build: bool = False, again: bool = False
+    project: "Project",
+    wish: str,
+    asked: tuple[tuple[str, ...], tuple[str, ...]] = ((), ()),
+    *,
+    allow_build: bool = False,
+    again: bool = False,
 ) -> "Lock | None":
     """What the project needs, resolved; None where nothing says anything. Raises CliError.
 
-    `wish` is a file of the project, an image, `python`, or `none`, or empty: what there is.
+    `wish` is a file of the project, an image, `python`, or `none`, or empty: what there is; `asked`
+    are the extras and groups that its [tool.swarm] does not name already.
     """
     from swarmnode.errors import ProjectError
-    from swarmnode.project.environment.find import PYTHON, source_of
+    from swarmnode.project.environment.find import PYTHON, refuse_parts, source_of
     from swarmnode.project.environment.indexes import indexes_here
     from swarmnode.project.environment.lock import lock_of
     from swarmnode.project.environment.others import beside
+    from swarmnode.project.environment.parts import parts_in
 
-    if wish == PYTHON:
-        return interpreter(project)
     try:
+        parts = parts_in(project.settings, *asked)
+        if wish == PYTHON:
+            refuse_parts(parts, f"--env {PYTHON}")
+            return interpreter(project)
         if images.is_image(project, wish):
+            refuse_parts(parts, "an image")
             return images.lock_of(project, wish)
-        source = source_of(project.root, wish, sys.version_info[:2])
+        source = source_of(project.root, wish, sys.version_info[:2], parts)
         if source is None:
             return None
         own = own_or_elsewhere(project.root)

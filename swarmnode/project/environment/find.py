@@ -10,11 +10,13 @@ import msgspec
 
 from swarmnode.errors import ProjectError
 from swarmnode.project.environment.others import is_of_poetry, remedy_for
+from swarmnode.project.environment.parts import Parts, compile_words, export_words
 from swarmnode.project.environment.texts import block_in, script_table, table_in, text_of
 from swarmnode.project.root import PROJECT_FILE
 
 PYTHONS: Final = tuple((3, minor) for minor in range(9, 21))
 """CPython versions that a project may ask for, oldest first."""
+_NO_PARTS: Final = Parts()
 NONE: Final = "none"
 """As `--env`: no environment, whatever lies in the folder."""
 PYTHON: Final = "python"
@@ -40,17 +42,23 @@ class NeedsFile(msgspec.Struct, frozen=True):
     kind: Kind
     python: str
     """The Python it is for, such as 3.11."""
+    parts: tuple[str, ...] = ()
+    """Its extras and groups that are wanted, as uv is told of them."""
 
 
-def source_of(root: Path, wish: str, ours: tuple[int, int]) -> NeedsFile | None:
+def source_of(
+    root: Path, wish: str, ours: tuple[int, int], parts: Parts = _NO_PARTS
+) -> NeedsFile | None:
     """What `--env` or [tool.swarm] names, else the first there is; None: nothing says anything.
 
     `ours` is the Python of this machine, which is taken when it fits. Raises ProjectError.
     """
     if wish == NONE:
+        refuse_parts(parts, f"--env {NONE}")
         return None
-    file = root / wish if wish else _first(root)
+    file = root / wish if wish else _first(root, parts)
     if file is None:
+        refuse_parts(parts, "this folder")
         return None
     if not file.is_file():
         hint = "; an image of a registry is written docker://HOST/NAME:TAG" if ":" in wish else ""
@@ -58,7 +66,27 @@ def source_of(root: Path, wish: str, ours: tuple[int, int]) -> NeedsFile | None:
             hint = f": did you mean {near}?"
         raise ProjectError(f"--env {wish}: there is no such file in {root.name}{hint}")
     kind = _kind_of(file)
-    return NeedsFile(file, kind, python_for(root, file, kind, ours))
+    return NeedsFile(
+        file, kind, python_for(root, file, kind, ours), tuple(_parts(file, kind, parts))
+    )
+
+
+def _parts(file: Path, kind: Kind, parts: Parts) -> list[str]:
+    if kind is Kind.UV_LOCK:
+        return export_words(parts)
+    if kind is Kind.PYPROJECT:
+        return compile_words(parts, file)
+    refuse_parts(parts, file.name)
+    return []
+
+
+def refuse_parts(parts: Parts, name: str) -> None:
+    """Of what has none. Raises ProjectError where they were asked for."""
+    if parts.is_asked:
+        raise ProjectError(
+            f"{name} has neither extras nor groups: --extra and --group are those of uv.lock or "
+            "pyproject.toml (--env pyproject.toml)"
+        )
 
 
 def _near(file: Path) -> str:
@@ -89,18 +117,18 @@ def is_file_wish(root: Path, wish: str) -> bool:
     )
 
 
-def _first(root: Path) -> Path | None:
+def _first(root: Path, parts: Parts) -> Path | None:
     for kind in Kind:
         file = root / kind.value  # no script is called like that
-        if file.is_file() and _names_something(file, kind):
+        if file.is_file() and _names_something(file, kind, parts):
             return file
     return None
 
 
-def _names_something(file: Path, kind: Kind) -> bool:
+def _names_something(file: Path, kind: Kind, parts: Parts) -> bool:
     """A file that is empty but for comments asks for nothing; nor do dependencies that are none."""
     if kind is Kind.PYPROJECT:
-        return _dependencies(table_in(file))
+        return _dependencies(table_in(file)) or bool(compile_words(parts, file))
     if kind is not Kind.REQUIREMENTS:
         return True
     lines = text_of(file).splitlines()

@@ -162,7 +162,7 @@ def _places_in(table: Mapping[str, Any]) -> Iterator[str]:
 def _made_from(source: NeedsFile, machine: str, *, allow_build: bool) -> str:
     """Names all that decides what a resolution gives, but the indexes: hashes hold those."""
     digest = blake2b(digest_size=12)
-    facts = ("lock 1", source.kind, source.python, machine, str(allow_build))
+    facts = ("lock 1", source.kind, source.python, machine, str(allow_build), *source.parts)
     for fact in (*map(str.encode, facts), *_bytes_of(source)):
         digest.update(len(fact).to_bytes(8, "big") + fact)
     return digest.hexdigest()
@@ -211,12 +211,12 @@ def _resolved(source: NeedsFile, machine: str, indexes: Indexes, *, allow_build:
     if source.kind is Kind.REQUIREMENTS and (text := hashed(source.file)):
         return text
     if source.kind is Kind.UV_LOCK:
-        words = [*_EXPORT]
+        words = [*_EXPORT, *source.parts]
     elif source.kind is Kind.SCRIPT and _script_lock(source.file).is_file():
         words = [*_EXPORT, "--script", str(source.file)]
     else:
         words = ["pip", "compile", str(source.file), "--generate-hashes", "--no-annotate"]
-        words += ["--emit-index-annotation"]
+        words += ["--emit-index-annotation", *source.parts]
         words += ["--no-config"] if source.kind is Kind.REQUIREMENTS else []
         words += ["--python-version", source.python]
         if machine not in _PLATFORMS:
@@ -240,7 +240,8 @@ def _uv(source: NeedsFile, words: Sequence[str], variables: Mapping[str, str]) -
 
 def _written_wrongly(file: Path, variables: Mapping[str, str]) -> str:
     """Of a pyproject.toml uv would have its builder say what is no requirement; empty: none is."""
-    wanted = "".join(f"{line}\n" for line in table_in(file)["project"]["dependencies"])
+    dependencies = table_in(file).get("project", {}).get("dependencies", ())
+    wanted = "".join(f"{line}\n" for line in dependencies)
     done = said_by_uv(
         file, ["pip", "compile", "-", "--no-deps", "--offline"], variables, given=wanted
     )

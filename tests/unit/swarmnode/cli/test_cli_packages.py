@@ -218,3 +218,106 @@ def test_a_misspelt_file_is_refused_with_what_was_meant(folder: Path, said: Said
     line = said("--env", "requirments.txt", "--", "python", "train.py", code=2)
     assert "there is no such file in" in line
     assert "did you mean requirements.txt?" in line
+
+
+PARTS = """\
+[project]
+name = 'digits'
+version = '1'
+dependencies = ['shapes']
+[project.optional-dependencies]
+plots = ['words']
+[dependency-groups]
+dev = ['checks']
+docs = ['pages']
+"""
+
+
+def wanted_in(folder: Path) -> set[str]:
+    """The packages of the lock that was made last; there is no other one after this."""
+    (kept,) = (folder / ".swarm").glob("environment-*.txt")
+    names = {line.partition("==")[0] for line in kept.read_text().splitlines()[1:]}
+    kept.unlink()
+    return names
+
+
+@pytest.fixture
+def with_parts(folder: Path) -> Path:
+    for name in ("words", "checks", "pages"):
+        make_wheel(folder.parent / "wheels", name, "1", {f"{name}.py": ""})
+    (folder / "pyproject.toml").write_text(PARTS)
+    return folder
+
+
+def test_extras_and_groups_are_there_as_with_uv_dev_unasked(with_parts: Path, said: Said) -> None:
+    said(code=3)
+    assert wanted_in(with_parts) == {"shapes", "checks"}
+    said("--extra", "plots", "--group", "docs", "--", "true", code=3)
+    assert wanted_in(with_parts) == {"shapes", "checks", "words", "pages"}
+    (with_parts / "pyproject.toml").write_text(f"{PARTS}[tool.swarm]\nextras = ['plots']\n")
+    said("--group", "docs", "--", "true", code=3)
+    assert wanted_in(with_parts) == {"shapes", "checks", "words", "pages"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        ("default-groups = []", {"shapes"}),
+        ("default-groups = ['docs']", {"shapes", "pages"}),
+        ("default-groups = 'all'", {"shapes", "checks", "pages"}),
+    ],
+)
+def test_the_groups_that_are_there_unasked_are_those_of_uvs_settings(
+    with_parts: Path, said: Said, settings: str, names: set[str]
+) -> None:
+    (with_parts / "pyproject.toml").write_text(f"{PARTS}[tool.uv]\n{settings}\n")
+    said(code=3)
+    assert wanted_in(with_parts) == names
+
+
+def test_uvs_variable_leaves_the_groups_out_that_nobody_asked_for(
+    with_parts: Path, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UV_NO_DEV", "1")
+    said("--group", "docs", "--", "true", code=3)
+    assert wanted_in(with_parts) == {"shapes", "pages"}
+
+
+def test_a_project_that_names_tools_only_has_them(with_parts: Path, said: Said) -> None:
+    text = "[project]\nname='digits'\nversion='1'\n[dependency-groups]\ndev=['checks']\n"
+    (with_parts / "pyproject.toml").write_text(text)
+    assert "no environment" not in said(code=3)
+    assert wanted_in(with_parts) == {"checks"}
+
+
+def test_extras_and_groups_that_there_are_not_are_refused(with_parts: Path, said: Said) -> None:
+    assert "extra not found: nope" in said("--extra", "nope", "--", "true", code=2)
+    assert "group 'nope' was not found" in said("--group", "nope", "--", "true", code=2)
+    assert "--env none has neither" in said(
+        "--env", "none", "--extra", "plots", "--", "true", code=2
+    )
+    (with_parts / "requirements.txt").write_text("shapes\n")
+    refused = said("--extra", "plots", "--", "true", code=2)
+    assert "requirements.txt has neither extras nor groups" in refused
+    assert "(--env pyproject.toml)" in refused
+    (with_parts / "pyproject.toml").write_text(f"{PARTS}[tool.swarm]\nextras = 'plots'\n")
+    assert "extras is a list of names" in said(code=2)
+
+
+def test_a_uv_lock_has_the_group_dev_unless_it_is_not_wanted(
+    folder: Path, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checks = LOCKED[LOCKED.rindex("[[package]]") :].replace("shapes", "checks")
+    listed = 'dependencies = [{ name = "shapes" }]\n'
+    dev = '[package.dev-dependencies]\ndev = [{ name = "checks" }]\n'
+    told = 'requires-dist = [{ name = "shapes" }]\n'
+    of_dev = '[package.metadata.requires-dev]\ndev = [{ name = "checks" }]\n'
+    text = LOCKED.replace(listed, listed + dev).replace(told, told + of_dev)
+    head, _, last = text.rpartition("[[package]]")
+    (folder / "uv.lock").write_text(f"{head}{checks}\n[[package]]{last}")
+    (folder / "pyproject.toml").write_text(f"{ASKS}[dependency-groups]\ndev = ['checks']\n")
+    said(code=3)
+    assert wanted_in(folder) == {"shapes", "checks"}
+    monkeypatch.setenv("UV_NO_DEFAULT_GROUPS", "1")
+    said(code=3)
+    assert wanted_in(folder) == {"shapes"}
