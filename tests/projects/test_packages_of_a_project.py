@@ -123,6 +123,11 @@ def test_a_requirements_project_is_built_for_once_and_then_starts_at_once(
     _, said = swarm(node, folder, "run", "--", "python", "-c", "import nothing_of_it", code=1)
     assert "the environment has no nothing_of_it: name what brings it" in said
 
+    _, said = swarm(node, folder, "run", "--", "python", "-m", "pip", "install", "x", code=1)
+    assert "an environment is not changed by tasks: name the package in the file" in said
+    _, said = swarm(node, folder, "run", "--", "uv", "run", "train.py", code=127)
+    assert "no program uv there, and none is needed" in said
+
     _, said = swarm(node, folder, "run", "--env", "none", "--", "python3", "train.py", code=1)
     assert "no environment: the machine's own programs" in said
 

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 _PYTHON: Final = re.compile(r"(?:.*/)?(?:python|pypy)[0-9.]*")
 _INTERPRETER: Final = re.compile(r"python(3(\.\d+)?)?")
+_NO_PIP: Final = (
+    "an environment is not changed by tasks: name the package in the file that it is made from "
+    "(requirements.txt, pyproject.toml, uv.lock)"
+)
 _FIRST_BYTES: Final = 512
 _WITH_VALUE: Final = frozenset({"-W", "-X", "--check-hash-based-pycs"})
 _NO_MODULE: Final = re.compile(
@@ -179,6 +183,8 @@ def of_program(stderr: bytes, scripts: Mapping[str, str], *, has_packages: bool)
             f"no program {name} there: nothing says how the project is installed ([build-system] "
             f"in pyproject.toml would): {python} -m {scripts[name]}"
         )
+    if name == "uv":
+        return "no program uv there, and none is needed: leave out `uv run` before the command"
     if _INTERPRETER.fullmatch(name) and not has_packages:
         return f"no program {name} there: --env python brings one"
     return f"no program {name} on the machine that ran it"
@@ -201,7 +207,7 @@ def _of_module(
         place = os.path.relpath(_text(shortest) or ".", _text(within) or ".")
         return f"{module} lies in {place}/: --set PYTHONPATH={place}"
     if lacks:
-        return lacks.format(module)
+        return _NO_PIP if module == "pip" else lacks.format(module)
     where = f"environment {env}" if env else "the machine's own Python"
     return (
         f"{where} has no {module}: name an environment that has it (--env NAME), "

@@ -16,6 +16,8 @@ from swarmnode.executor.environments.image import ROOT, about_in, image_binds, v
 from swarmnode.executor.environments.named import checked_environment, environment_options
 from swarmnode.executor.environments.prefix import is_prefix, prefix_shown
 from swarmnode.executor.environments.shown import PLACE, BindSources, Shown
+from swarmnode.executor.environments.stand_in import PROGRAMS as STAND_INS
+from swarmnode.executor.environments.stand_in import lay_out, stand_in
 from swarmnode.executor.environments.store import EnvironmentStore
 from swarmnode.executor.port import JobSpec
 from swarmnode.executor.sandbox.capability import CONTAINER, ExecutorConfig
@@ -45,11 +47,14 @@ class Environments:
         """`is_shown`: sandboxes have a view of their own; else only named ones can be had."""
         self.named, self.store, self._building = named, store, building
         self._is_shown = is_shown
+        self._pip = Path()
+        """What stands in for it, once it is laid out."""
 
     def open(self) -> None:
         """Find what is here. Blocking."""
         if self._is_shown:
             self.store.open()
+            self._pip = lay_out(self.store.folder)
             self._building.look()
 
     def names(self) -> tuple[str, ...]:
@@ -99,7 +104,7 @@ class Environments:
             elif (root / ROOT).exists():
                 shown = _image(root, sources, [one.target for one in spec.data])
             else:
-                shown = _built(root, sources)
+                shown = _built(root, sources, self._pip)
             return _with_driver(shown, sources) if spec.gpus else shown
         return _named(self.named[name], sources)
 
@@ -155,14 +160,15 @@ def _image(folder: Path, sources: BindSources, laid_over: Sequence[str]) -> Show
     return Shown(variables=variables, has_own_system=True, system=system)
 
 
-def _built(root: Path, sources: BindSources) -> Shown:
-    bind = ("--ro-bind", sources(root), PLACE)
+def _built(root: Path, sources: BindSources, pip: Path) -> Shown:
+    bind = ("--ro-bind", sources(root), PLACE, *stand_in(pip, sources))
+    programs = (f"{PLACE}/venv/bin", STAND_INS)
     own = (("VIRTUAL_ENV", f"{PLACE}/venv"),)
     if _has_the_same_libc(root / "py/lib/libc.so.6"):
-        return Shown(bind, (f"{PLACE}/venv/bin",), own, libraries=f"{PLACE}/py/lib")
+        return Shown(bind, programs, own, libraries=f"{PLACE}/py/lib")
     certificates = () if os.path.exists(_CERTIFICATES) else f"{PLACE}/base/etc/ca.crt"
     found = (("SSL_CERT_FILE", certificates),) if certificates else ()
-    bins = (f"{PLACE}/venv/bin", f"{PLACE}/base/bin")
+    bins = (*programs, f"{PLACE}/base/bin")
     return Shown((*bind, *_own_system()), bins, (*own, *found), has_own_system=True)
 
 

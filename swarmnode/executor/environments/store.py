@@ -39,7 +39,7 @@ class EnvironmentStore:
         self._trees, self._marks, self._files = (
             folder / name for name in ("trees", "marks", "files")
         )
-        self._folder, self._bytes_max = folder, bytes_max
+        self.folder, self._bytes_max = folder, bytes_max
         self._whole: set[str] = set()
         """Ids of those that are here."""
         self._coming: dict[str, int] = {}
@@ -47,7 +47,7 @@ class EnvironmentStore:
 
     def open(self) -> None:
         """Find what is here; what an earlier life had begun goes."""
-        for path in (self._folder, self._trees, self._marks, self._files):
+        for path in (self.folder, self._trees, self._marks, self._files):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
         marked = {path.name for path in self._marks.iterdir()}
         there = {path.name for path in self._trees.iterdir()}
@@ -88,7 +88,7 @@ class EnvironmentStore:
         Others that are being filled may still write all that they have.
         """
         others = sum(size for other, size in self._coming.items() if other != name)
-        free = max(0, shutil.disk_usage(self._folder).free - others)
+        free = max(0, shutil.disk_usage(self.folder).free - others)
         if size > min(self._bytes_max, free - _SPARE_BYTES):
             raise ExecutorUnavailableError(
                 f"the environment has {size >> 20} MiB; {self._bytes_max >> 20} MiB may be taken "

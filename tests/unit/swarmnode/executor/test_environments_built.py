@@ -106,6 +106,10 @@ async def test_an_environment_is_used_without_the_machines_python(
         ended, _, err = await run_job(executor, job("u.3", "@one", "python", "-c", TOUCHY))
         assert ended.code == 0, err
 
+        ended, out, err = await run_job(executor, job("p.1", "@one", "sh", "-c", PIP))
+        assert (ended.code, out) == (1, "greet==1.0\ngreet==1.0\n"), err
+        assert "name the package in the file that it is made from" in err
+
         # Elsewhere, with another C library: then nothing of that machine's /usr is to be seen.
         monkeypatch = pytest.MonkeyPatch()
         monkeypatch.setattr(catalogue, "_LIBC_FOLDERS", ())
@@ -129,6 +133,7 @@ for path in (greet.__file__, '/env/new', '/env/venv/bin/python'):
             continue
         raise SystemExit(f'{path} was changed')
 """
+PIP = "pip list && pip3 freeze && pip install more"
 BARE = """
 python -c 'import ssl, sqlite3, ctypes, lzma, greet; print(3)'
 test -e /usr/lib || echo no usr/lib
