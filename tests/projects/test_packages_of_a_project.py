@@ -5,6 +5,7 @@ out is compared with what the project's own Python gives here.
 """
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -96,11 +97,14 @@ def test_a_requirements_project_is_built_for_once_and_then_starts_at_once(
     (folder / "train.py").write_text("import words, shapes\nprint(words.area(3, 4))\n")
     out, said = swarm(node, folder, "run", "--dry-run", "--", "python", "train.py")
     assert "environment of requirements.txt: 2 packages, CPython 3.11; it is built once" in said
+    assert any(f"it would be built on {one.name}" in said for one in pool.nodes), said
 
     out, said = swarm(node, folder, "run", "--", "python", "train.py")
     assert out == locally(folder, wheels, "train.py") == "12\n"
     assert "installing packages" in said
 
+    _, said = swarm(node, folder, "run", "--dry-run", "--", "python", "train.py")
+    assert re.search(r"MiB, on \d machines?: \w+", said), said
     began = time.monotonic()
     out, said = swarm(node, folder, "run", "--", "python", "train.py")
     assert (out, "installing" in said) == ("12\n", False)
@@ -250,6 +254,16 @@ def test_what_cannot_be_had_is_said_before_anything_is_sent(
     assert "requirements.txt cannot be resolved" in said
     assert "shapse" in said
     assert "sending" not in said
+
+
+def test_a_dry_run_says_beforehand_that_nobody_can_build(node: LocalNode, tmp_path: Path) -> None:
+    folder = tmp_path / "of-tomorrow"
+    folder.mkdir()
+    (folder / "requirements.txt").write_text("shapes\n")
+    (folder / ".python-version").write_text("3.20\n")
+    _, said = swarm(node, folder, "run", "--dry-run", "--", "python", "-V", code=75)
+    assert "no machine would build it now: no machine can run this: has no CPython 3.20" in said
+    assert "Machines have CPython 3.11" in said
 
 
 def test_who_tried_to_build_what_only_this_machine_has_is_named(

@@ -287,15 +287,12 @@ def _show(
     fmt: str,
 ) -> int:
     """Where it would go, in which environment, and what would be sent."""
-    if lock is not None:
-        line = packages.found(client, lock)
-        task_follow.say(packages.words(lock, line))
-        if line is not None:
-            packages.use(spec, line)
+    can_have = lock is None or packages.foresee(client, spec, lock)
     task_follow.say(sending.words().replace("sending", "would send", 1))
     for name in sending.left_out():
         task_follow.say(printable(f"  left out: {name}"))
-    return show_dry_run(client, spec, fmt)
+    code = show_dry_run(client, spec, fmt)
+    return code if can_have else exits.TEMPORARY
 
 
 def _bringer(sending: Sending, spec: Document) -> "Bringer | None":

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from swarmnode.project.root import Project
 
 _FIND: Final = "/api/v1/environments/find"
+_DRY_RUN: Final = "/api/v1/tasks?dry_run=1"
 _WRITTEN: Final = 6
 """Times the size of its packed packages, at most, a build is expected to write: each is unpacked,
 to twice or three times its size, and copied. A GiB more is for the interpreter and small ones."""
@@ -164,6 +165,49 @@ def _asked(client: Client, lock: "Lock") -> Document:
     return told
 
 
+def foresee(client: Client, spec: Document, lock: "Lock") -> bool:
+    """Say of a dry run what becomes of it, and have a task see it where it is there.
+
+    False: no machine in reach would build it, which is said with each one's reason.
+    """
+    told = _asked(client, lock)
+    line: Document | None = told["environment"]
+    task_follow.say(printable(f"{words(lock, line)}{_named(client, line)}"))
+    if line is not None:
+        use(spec, line)
+        return True
+    if builder := told.get("building", ""):
+        name = Machines.seen_by(client).label(builder)
+        task_follow.say(printable(f"{name} has it built just now"))
+        return True
+    return _would_be_built(client, lock)
+
+
+def _named(client: Client, line: Document | None) -> str:
+    """The machines that have it."""
+    if line is None or not line["warm"]:
+        return ""
+    machines = Machines.seen_by(client)
+    return f": {', '.join(map(machines.label, line['warm']))}"
+
+
+def _would_be_built(client: Client, lock: "Lock") -> bool:
+    """As an auction of the build says now; nothing is stored for that."""
+    from swarmnode.tasks.environments.naming import IMAGE_FILE, LOCK
+
+    names = (LOCK,) if lock.image is None else (LOCK, IMAGE_FILE)
+    spec = _spec_of(lock, dict.fromkeys(names, task_inputs.some_cap()))
+    rounds = client.call("POST", _DRY_RUN, spec)["rounds"]
+    builder = next((bid["peer"] for each in rounds for bid in each["bids"] if bid["won"]), "")
+    if builder:
+        name = Machines.seen_by(client).label(builder)
+        task_follow.say(printable(f"it would be built on {name}"))
+    else:
+        why = rounds[-1]["outcome"] if rounds else "no machine is known"
+        task_follow.say(printable(f"no machine would build it now: {why}"))
+    return bool(builder)
+
+
 def where_known(client: Client, lock: "Lock | None") -> "Lock | None":
     """None where the node here is of an older version, which knows no environments."""
     if lock is None or _FIND in client.get("/api/v1/openapi.json")["paths"]:
@@ -215,7 +259,7 @@ def build(client: Client, lock: "Lock") -> Document:
     """
     if (awaited := _awaited(client, lock)) is not None:
         return awaited
-    task, is_ours = _submitted(client, _spec_of(client, lock))
+    task, is_ours = _submitted(client, _spec_of(lock, _inputs_of(client, lock)))
     stayed = stay_with(client, task, "table", cancel_on_interrupt=is_ours)
     if not is_ours and stayed.detail is not None and stayed.detail["state"] == "cancelled":
         return build(client, lock)  # by who began it
@@ -256,12 +300,18 @@ def _submitted(client: Client, spec: Document) -> tuple[str, bool]:
     return task, False
 
 
-def _spec_of(client: Client, lock: "Lock") -> Document:
-    from swarmnode.tasks.environments.naming import BUILD, IMAGE_FILE, LOCK, TREE, build_name
+def _inputs_of(client: Client, lock: "Lock") -> dict[str, str]:
+    from swarmnode.tasks.environments.naming import IMAGE_FILE, LOCK
 
     inputs = {LOCK: task_inputs.put(client, "lock", _text_of(lock), is_kept=False)}
     if lock.image is not None:
         inputs[IMAGE_FILE] = images.sent(client, lock.image)
+    return inputs
+
+
+def _spec_of(lock: "Lock", inputs: dict[str, str]) -> Document:
+    from swarmnode.tasks.environments.naming import BUILD, TREE, build_name
+
     return {
         "name": build_name(_shortened(lock.name), key_of(lock)),
         "run": _command_of(lock),
