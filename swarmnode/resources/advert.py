@@ -53,6 +53,9 @@ class ResourceAdvert(Record, frozen=True):
     """Its version knows secrets of tasks. An older one runs, and hands on, a task without them."""
     has_secret_place: bool = False
     """Tasks have a place of their own for them there: not in the mode `container`."""
+    glibc: str = ""
+    """Version of its C library, such as 2.36; an older peer says nothing, one with another has
+    none."""
 
 
 def read_advert(body: bytes) -> ResourceAdvert | None:

@@ -54,10 +54,17 @@ class LocalMachine:
             disk_free_bytes=disk.free,
             gpus=self._gpus(),
             kind=os.uname().machine,
+            glibc=_glibc(),
         )
 
     def _gpus(self) -> tuple[Gpu, ...]:
         return () if self._nvml is None else self._nvml.read()
+
+
+def _glibc() -> str:
+    """Of the C library that we run with, which is the one that tasks find in /usr."""
+    name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
+    return version if name == "glibc" else ""
 
 
 def _memory(limits: ContainerLimits) -> tuple[int, int]:

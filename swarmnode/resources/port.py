@@ -34,6 +34,8 @@ class MachineSnapshot(msgspec.Struct, frozen=True):
     gpus: tuple[Gpu, ...]
     kind: str = "x86_64"
     """As uname has it."""
+    glibc: str = ""
+    """Version of its C library, such as 2.36; empty where that is another one."""
 
 
 class Machine(Protocol):

@@ -126,6 +126,7 @@ def built_as_dict(built: BuiltEnvironment) -> dict[str, object]:
         "digest": built.digest.hex(),
         "bytes": built.size_bytes,
         "machine": built.machine,
+        **({"glibc": built.glibc} if built.glibc else {}),
     }
 
 

@@ -186,6 +186,7 @@ def _built(reader: Reader | None) -> BuiltEnvironment | None:
         digest=reader.take("digest", _digest, b""),
         size_bytes=reader.take("bytes", _count(0, 1 << 50), 0),
         machine=reader.take("machine", _text, ""),
+        glibc=reader.take("glibc", _text, ""),
     )
     if not built.cap or not built.digest or not built.machine:
         reader.fault("built", "cap, digest, bytes and machine belong together")

@@ -18,7 +18,7 @@ class EnvironmentLine(msgspec.Struct, frozen=True):
     size: int
     """Bytes of its folder as one object."""
     glibc: str
-    """The newest version of the C library that its packages name; it brings one itself."""
+    """The newest version of the C library that its packages name; only one of conda brings none."""
     used_ms: int
     private: bool
     """Some package comes from where not everybody may read: only machines of our lab are told."""

@@ -11,6 +11,7 @@ from storage.manifests.capability import parse_cap
 from swarmnode.errors import OutputUnsafeError
 from swarmnode.executor.port import Executor, JobId
 from swarmnode.tasks.checkpoint import StoredFile
+from swarmnode.tasks.environments.libc import version_in
 from swarmnode.tasks.environments.naming import ALLOW_BUILD, BUILD, LOCK, TREE, key_of
 from swarmnode.tasks.environments.recipe import build_fault
 from swarmnode.tasks.environments.records import BuiltEnvironment, EnvironmentRecord
@@ -33,6 +34,8 @@ class _BuildReport(msgspec.Struct, frozen=True):
     glibc: str
     uv: str
     packages: tuple[str, ...]
+    needs_glibc: str = ""
+    """Of the machine: it brings none itself."""
 
 
 async def record_of(
@@ -51,7 +54,9 @@ async def record_of(
     python, builds = spec.env.removeprefix(BUILD), ALLOW_BUILD in spec.run
     return EnvironmentRecord(
         key=key_of(lock, python, about.machine, allow_build=builds),
-        built=BuiltEnvironment(tree.cap, digest, tree.size, about.machine),
+        built=BuiltEnvironment(
+            tree.cap, digest, tree.size, about.machine, version_in(about.needs_glibc)
+        ),
         python=about.python[:32],
         glibc=about.glibc[:16],
         uv=about.uv[:32],

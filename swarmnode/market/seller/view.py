@@ -100,6 +100,7 @@ def advert_of(core: Seller, config: SellerConfig, snapshot: MachineSnapshot) -> 
         environments=fitness.environments,
         enforced=fitness.enforced,
         machine=fitness.machine,
+        glibc=snapshot.glibc,
         brings=fitness.brings,
         data=fitness.data,
         tasks_free=max(0, config.tasks_max - core.jobs.using_room() - core.offers.held()),

@@ -21,6 +21,9 @@ class BuiltEnvironment(Record, frozen=True):
     size_bytes: int
     machine: str
     """The kind of machine it runs on, as uname has it: x86_64, aarch64."""
+    glibc: str = ""
+    """The oldest C library of a machine that it can run with; empty: it brings one, or nobody has
+    looked."""
 
     @property
     def name(self) -> str:
@@ -36,7 +39,7 @@ class EnvironmentRecord(Record, frozen=True):
     python: str
     """The whole version of its interpreter."""
     glibc: str
-    """The newest version of the C library that its packages name; it brings one itself."""
+    """The newest version of the C library that its packages name; only one of conda brings none."""
     uv: str
     packages: int
     token: bytes = b""

@@ -21,7 +21,7 @@ TOP = "/env"
 LOCK = TOP + "/.lock"
 CACHE = TOP + "/.cache"
 ABOUT = TOP + "/about.json"
-RECIPE = 2
+RECIPE = 3
 """Raised when anything here changes what comes out."""
 NO_PACKAGE = 65
 NO_MACHINE = 69

@@ -7,17 +7,23 @@ from typing import BinaryIO
 
 _HEAD = 20
 _MACHINES = {62: "x86_64", 183: "aarch64", 3: "i386", 40: "arm", 243: "riscv64"}
-_VERSION = re.compile(rb"\0GLIBC_2\.(\d{1,2})(?:\.\d+)?\0")
+_VERSION = re.compile(rb"\0GLIBC_2\.(\d{1,2})(?:\.\d+)?(?=\0)")
 _RELR = b"\0GLIBC_ABI_DT_RELR\0"
 _RELR_MINOR = 36
 """Not a number, yet a libc before 2.36 does not know it."""
 
 
-def needs_of(top: str) -> "tuple[list[str], int]":
-    """(machines, newest minor version of glibc 2) that the packages below `top` name."""
+def needs_of(
+    top: str, passed_over: "frozenset[str] | set[str]" = frozenset()
+) -> "tuple[list[str], int]":
+    """(machines, newest minor version of glibc 2) that the packages below `top` name.
+
+    Folders called one of `passed_over` are not looked into.
+    """
     machines: set[str] = set()
     newest = 0
-    for folder, _, names in os.walk(top):
+    for folder, folders, names in os.walk(top):
+        folders[:] = [name for name in folders if name not in passed_over]
         for name in names:
             path = os.path.join(folder, name)
             if os.path.islink(path) or os.path.getsize(path) < 64:

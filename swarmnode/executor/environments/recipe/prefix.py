@@ -13,6 +13,7 @@ import subprocess
 import sys
 
 import compiled  # type: ignore[import-not-found]
+import elf  # type: ignore[import-not-found]
 import oci  # type: ignore[import-not-found]
 import unpack  # type: ignore[import-not-found]
 from tarball import RefusedError, Tar  # type: ignore[import-not-found]
@@ -21,6 +22,8 @@ META = "conda-meta"
 _MACHINES = {"linux-64": "x86_64", "linux-aarch64": "aarch64"}
 _JSON_MAX = 8 << 20
 _PACKAGES_MAX = 4096
+_FOR_COMPILERS = {"sysroot"}
+"""Folders of C libraries that programs are linked with, and never run with."""
 _SHELLS = ("/bin/bash", "/usr/bin/bash", "/bin/sh")
 _ACTIVATE = 'cd /; for file in "$1"/etc/conda/activate.d/*.sh; do . "$file" >&2; done; env -0'
 _ACTIVATE_S = 60
@@ -42,9 +45,12 @@ def lay_out(top: str, digest: str, names: int, size: int) -> "dict[str, object]"
     _run_unpack(top)
     _relink(top)
     compiled.settle(os.fsencode(top))
+    _, newest = elf.needs_of(top, _FOR_COMPILERS)
+    needs = "2.%d" % newest if newest else ""
     return {
         "python": next((text.split(" ")[1] for text in packages if text.startswith("python ")), ""),
-        "machine": platform.machine(), "glibc": "", "uv": "", "packages": packages,
+        "machine": platform.machine(), "glibc": needs, "needs_glibc": needs, "uv": "",
+        "packages": packages,
     }  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from p2p.membership.view import Liveness
 from swarmnode import reach
 from swarmnode.resources.advert import GpuLine, ResourceAdvert
 from swarmnode.tasks.choices import DataWay
+from swarmnode.tasks.environments.libc import is_older
 from swarmnode.tasks.environments.naming import BUILD, IMAGE
 from swarmnode.tasks.secrets.wants import may_have
 from swarmnode.tasks.spec import GpuWant, Shape, TaskSpec
@@ -168,6 +169,8 @@ def _lacking_environment(spec: TaskSpec, advert: ResourceAdvert) -> str:
         if advert.machine != spec.built.machine:
             kind = advert.machine or "not said to be"
             return f"is {kind}, the environment is for {spec.built.machine}"
+        if is_older(advert.glibc, spec.built.glibc):
+            return f"has glibc {advert.glibc}, the environment needs {spec.built.glibc}"
         return "" if advert.brings else "shows no environments of the pool"
     if spec.env in advert.environments:
         return ""

@@ -64,6 +64,21 @@ def test_a_packed_one_is_fitted_to_its_place_and_says_what_it_sets(tmp_path: Pat
     assert not shown.has_own_system
 
 
+def test_it_says_which_c_library_its_programs_need_of_a_machine(tmp_path: Path) -> None:
+    prefix, top = make_prefix(tmp_path / "p", written=PLACEHOLDER), tmp_path / "env"
+    top.mkdir()
+    begin = b"\x7fELF" + bytes(14) + b"\x3e\0" + bytes(50)
+    (prefix / "bin/program").write_bytes(begin + b"\0GLIBC_2.17\0GLIBC_2.38\0")
+    (prefix / "x86_64/sysroot/lib").mkdir(parents=True)  # what a compiler links with
+    (prefix / "x86_64/sysroot/lib/libc.so.6").write_bytes(begin + b"\0GLIBC_2.99\0")
+    archive = pack(prefix, tmp_path / "p.tar.gz")
+    found = prefix_at(archive, tmp_path / "notes")
+    archive.rename(top / ".image")
+    done = unpacked(top, found.digest)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((top / "about.json").read_text())["needs_glibc"] == "2.38"
+
+
 def test_a_folder_is_seen_where_it_was_as_well(tmp_path: Path) -> None:
     folder, top = make_prefix(tmp_path / "envs/lab"), tmp_path / "env"
     top.mkdir()
