@@ -38,8 +38,8 @@ def make_prefix(folder: Path, *, subdir: str = SUBDIR, written: str = "") -> Pat
     return folder
 
 
-def pack(prefix: Path, archive: Path) -> Path:
-    """As conda-pack does: what its unpacker needs goes along."""
+def pack(prefix: Path, archive: Path, *, root: str = "") -> Path:
+    """As conda-pack does, with `root` as --arcroot: what its unpacker needs goes along."""
     (prefix / "bin/conda-unpack").write_text(_UNPACK)
     (prefix / "bin/conda-unpack").chmod(0o755)
     (prefix / "bin/conda_unpack_progress.py").write_text("progressbar = None\n")
@@ -47,5 +47,5 @@ def pack(prefix: Path, archive: Path) -> Path:
     (prefix / "bin/again").symlink_to("tool")
     with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
         for path in sorted(prefix.rglob("*")):
-            tar.add(path, str(path.relative_to(prefix)), recursive=False)
+            tar.add(path, str(Path(root, path.relative_to(prefix))), recursive=False)
     return archive

@@ -15,6 +15,7 @@ from swarmnode.cli import exits
 from swarmnode.cli.client import Client, Source
 from swarmnode.cli.files import folders
 from swarmnode.cli.files.progress import Progress
+from swarmnode.cli.output import printable
 from swarmnode.cli.project.own import own_or_elsewhere, own_place
 from swarmnode.cli.talk import human_bytes
 from swarmnode.cli.task import follow as task_follow
@@ -78,12 +79,17 @@ def lock_of(project: "Project", wish: str) -> "Lock":
 
 def _found(project: "Project", wish: str) -> "RemoteImage":
     from swarmnode.project.registry.client import Registry
+    from swarmnode.project.registry.layers import drop_halves
     from swarmnode.project.registry.logins import login_here
     from swarmnode.project.registry.pull import Documents
     from swarmnode.project.registry.reference import reference_of
 
     reference = reference_of(wish)
     folder = own_or_elsewhere(project.root) / _FOLDER
+    try:
+        drop_halves(folder)
+    except OSError as error:  # somebody else's: the next time, perhaps
+        task_follow.say(printable(f"{folder} cannot be tidied: {error.strerror or error}"))
     registry = Registry(reference, login_here(reference.host))
     return Documents(reference, registry, folder).look(platform.machine())
 

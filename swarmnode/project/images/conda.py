@@ -7,6 +7,7 @@ knows its path, so a task sees it there, too. Reads files; blocking.
 import hashlib
 import os
 import platform
+import re
 import stat
 import zlib
 from collections.abc import Iterator
@@ -22,6 +23,11 @@ from swarmnode.project.images.notes import Note, files_in
 from swarmnode.project.images.saved import members, opened
 
 META: Final = "conda-meta"
+_NOTED: Final = re.compile(rf"((?:[^/]+/){{0,8}}?){META}/[^/]+")
+"""A file of conda's notes: in the archive's root, or below the folder that all of it is packed in
+(conda-pack --arcroot)."""
+_LAYER: Final = re.compile(r"[0-9a-f]{64}/(?:layer\.tar|json|VERSION)")
+"""As older versions of docker save name what is in an image."""
 _ROOT_MARKS: Final = ("condabin", "pkgs")
 """Conda's own folder, with all packages that it ever fetched."""
 _ENDS: Final = (".tar", ".tar.gz", ".tgz")
@@ -67,10 +73,12 @@ def is_packed_otherwise(path: Path) -> bool:
 
 def _is_of_conda(path: Path) -> bool:
     """Of an archive. An image has names of its own before any that an environment could have."""
+    first = ""
     try:
         with opened(path) as file:
             for name, _ in members(file, _NAMES_MAX):
-                if name.startswith(f"{META}/"):
+                first = first or name
+                if (found := _NOTED.fullmatch(name)) and first.startswith(found[1]):
                     return True
                 if name in ("manifest.json", "index.json", "oci-layout") or _is_layer(name):
                     return False
@@ -80,7 +88,7 @@ def _is_of_conda(path: Path) -> bool:
 
 
 def _is_layer(name: str) -> bool:
-    return name.startswith("blobs/") or name.endswith(("/layer.tar", "/json", "/VERSION"))
+    return name.startswith("blobs/") or _LAYER.fullmatch(name) is not None
 
 
 def note_of(path: Path) -> Note:
@@ -152,7 +160,7 @@ def _subdirs_in_folder(path: Path) -> Iterator[str]:
 def _subdirs_in_archive(path: Path) -> Iterator[str]:
     with opened(path) as file:
         for name, size in members(file, _NAMES_MAX):
-            if name.startswith(f"{META}/") and name.endswith(".json"):
+            if _NOTED.fullmatch(name) and name.endswith(".json"):
                 yield _subdir(file.read(min(size, _JSON_BYTES_MAX)))
 
 

@@ -8,8 +8,10 @@ import contextlib
 import fcntl
 import hashlib
 import http.client
+import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -27,6 +29,9 @@ _PIECE: Final = 1 << 20
 _TRIES_MAX: Final = 7
 """One after another without a byte: half a minute in all."""
 _FIRST_WAIT_S: Final = 0.5
+HALF_KEPT_S: Final = 7 * 86_400.0
+"""A layer that was not whole on Friday may be gone on with on Monday."""
+_LAYOUT: Final = re.compile(r"[0-9a-f]{64}")
 _RANGE: Final = re.compile(r"bytes (\d+)-")
 Passed = Callable[[int], None]
 """Told of bytes as they come."""
@@ -60,6 +65,24 @@ def brought(
             raise ProjectError(f"{image.reference} cannot be kept in {layout}: {why}") from error
         yield layout
         shutil.rmtree(layout)
+
+
+def drop_halves(folder: Path) -> None:
+    """What was begun a while ago and nobody went on with; nothing while something is fetched."""
+    oldest_s = time.time() - HALF_KEPT_S
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError, BlockingIOError):
+        os.close(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW))
+        with own_file(folder / ".lock") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for layout in folder.iterdir():
+                is_ours = _LAYOUT.fullmatch(layout.name) and not layout.is_symlink()
+                if is_ours and _changed_s(layout) < oldest_s:
+                    shutil.rmtree(layout)
+
+
+def _changed_s(layout: Path) -> float:
+    """When something of it was last written."""
+    return max(path.lstat().st_mtime for path in (layout, *layout.rglob("*")))
 
 
 def _write_documents(image: RemoteImage, documents: Documents, layout: Path) -> None:

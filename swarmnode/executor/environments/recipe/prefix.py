@@ -22,6 +22,7 @@ META = "conda-meta"
 _MACHINES = {"linux-64": "x86_64", "linux-aarch64": "aarch64"}
 _JSON_MAX = 8 << 20
 _PACKAGES_MAX = 4096
+_ROOTS_MAX = 8
 _FOR_COMPILERS = {"sysroot"}
 """Folders of C libraries that programs are linked with, and never run with."""
 _SHELLS = ("/bin/bash", "/usr/bin/bash", "/bin/sh")
@@ -41,6 +42,7 @@ def lay_out(top: str, digest: str, names: int, size: int) -> "dict[str, object]"
         folder = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
         unpack.apply(folder, Tar(plain), [names])
         os.close(folder)
+    _lift(top)
     packages = _packages(top)
     _run_unpack(top)
     _relink(top)
@@ -52,6 +54,22 @@ def lay_out(top: str, digest: str, names: int, size: int) -> "dict[str, object]"
         "machine": platform.machine(), "glibc": needs, "needs_glibc": needs, "uv": "",
         "packages": packages,
     }  # fmt: skip
+
+
+def _lift(top: str) -> None:
+    """What conda-pack has packed in a folder (--arcroot) comes out of it."""
+    for _ in range(_ROOTS_MAX):
+        names = [name for name in os.listdir(top) if name != ".lock"]
+        around = os.path.join(top, names[0] if len(names) == 1 else META)
+        if os.path.basename(around) == META or os.path.islink(around) or not os.path.isdir(around):
+            return
+        emptied = os.path.join(top, ".lock.around")
+        os.rename(around, emptied)
+        for name in os.listdir(emptied):
+            if name == ".lock":  # ours has that name
+                raise RefusedError("it has a file .lock")
+            os.rename(os.path.join(emptied, name), os.path.join(top, name))
+        os.rmdir(emptied)
 
 
 def _digest_of(path: str) -> str:

@@ -64,6 +64,26 @@ def test_a_packed_one_is_fitted_to_its_place_and_says_what_it_sets(tmp_path: Pat
     assert not shown.has_own_system
 
 
+@pytest.mark.parametrize("root", ["lab", "envs/lab", "conda-meta"])
+def test_one_that_was_packed_in_a_folder_comes_out_of_it(tmp_path: Path, root: str) -> None:
+    top = tmp_path / "env"
+    top.mkdir()
+    archive = pack(
+        make_prefix(tmp_path / "p", written=PLACEHOLDER), tmp_path / "p.tar.gz", root=root
+    )
+    found = prefix_at(archive, tmp_path / "notes")
+    archive.rename(top / ".image")
+    done = unpacked(top, found.digest)
+    if root == "conda-meta":  # whatever that is
+        assert (done.returncode, "packages of conda" in done.stderr) == (65, True)
+        return
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in top.iterdir()) == [
+        "about.json", "bin", "conda-meta", "etc", "share",
+    ]  # fmt: skip
+    assert f"cat {top}/share/words" in (top / "bin/tool").read_text()
+
+
 def test_it_says_which_c_library_its_programs_need_of_a_machine(tmp_path: Path) -> None:
     prefix, top = make_prefix(tmp_path / "p", written=PLACEHOLDER), tmp_path / "env"
     top.mkdir()
@@ -114,6 +134,8 @@ def refused(tmp_path: Path, data: bytes, digest: str = "") -> str:
 META = Item("conda-meta/a-1-0.json", b'{"name": "a", "version": "1"}')
 HOSTILE = {
     "no environment": ([Item("a")], "no conda-meta in it"),
+    "a folder that is a link": ([Item("lab", kind=S, to="/etc")], "no conda-meta in it"),
+    "a lock of its own": ([Item("lab/.lock"), Item("lab/a")], "it has a file .lock"),
     "another system": (
         [Item("conda-meta/a.json", b'{"subdir": "osx-arm64"}')], "it is for osx-arm64"
     ),

@@ -36,6 +36,23 @@ def test_a_folder_has_one_name_until_something_in_it_changes(tmp_path: Path) -> 
     assert prefix_at(folder, notes).digest == first.digest, "by what is in it, not by its times"
 
 
+@pytest.mark.parametrize("root", ["lab", "envs/lab"])
+def test_one_that_is_packed_in_a_folder_is_one(tmp_path: Path, root: str) -> None:
+    archive = pack(make_prefix(tmp_path / "p"), tmp_path / "p.tar.gz", root=root)
+    assert is_conda(archive)
+    assert not prefix_at(archive, tmp_path / "notes").is_folder
+    mac = pack(make_prefix(tmp_path / "m", subdir="osx-arm64"), tmp_path / "m.tar", root=root)
+    with pytest.raises(ProjectError, match="its packages are for osx-arm64"):
+        prefix_at(mac, tmp_path / "notes")
+
+
+def test_a_system_that_has_an_environment_somewhere_is_none(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "root.tar", "w") as tar:
+        for name in ("bin/sh", "opt/conda/conda-meta/a.json"):
+            tar.addfile(tarfile.TarInfo(name), io.BytesIO())
+    assert not is_conda(tmp_path / "root.tar")
+
+
 def test_what_was_read_once_is_not_read_again(tmp_path: Path) -> None:
     archive, notes = pack(make_prefix(tmp_path / "p"), tmp_path / "p.tar.gz"), tmp_path / "notes"
     first = prefix_at(archive, notes)
