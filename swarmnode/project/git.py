@@ -18,6 +18,8 @@ GIT_TIMEOUT_S: Final = 60.0
 """A listing of 100,000 files takes a second or two; a folder on a slow server more."""
 _LIST: Final = ("git", "-c", "core.fsmonitor=false", "ls-files", "-z", "--exclude-standard")
 """Without the setting a hook of the repository would be run."""
+_DESCRIBE: Final = ("git", "-c", "core.fsmonitor=false", "describe", "--tags", "--long")
+_WITH_DIGITS: Final = ("--abbrev=7", "--match", "*[0-9]*")
 _NAMES: Final = ("--cached", "--others")
 _NEW: Final = ("--others", "--directory")
 """Folders of which nothing is tracked end with a slash, empty ones as well."""
@@ -48,8 +50,7 @@ def listed(folder: Path, environ: Mapping[str, str]) -> Listing:
 
     Raises ProjectError, which says what git said.
     """
-    clean = {name: value for name, value in environ.items() if name not in _MISLEADING}
-    clean.update(_HARMLESS)
+    clean = _without_misleading(environ)
     names, new, ignored = set[Parts](), set[Parts](), set[Parts]()
     bases: list[Parts] = [()]
     for base in bases:  # it grows meanwhile
@@ -64,6 +65,31 @@ def listed(folder: Path, environ: Mapping[str, str]) -> Listing:
         new.update(_beneath(base, _folders(_asked(place, _NEW, clean))))
         ignored.update(_beneath(base, _folders(_asked(place, _IGNORED, clean))))
     return Listing(frozenset(names), frozenset(new - set(bases)), frozenset(ignored))
+
+
+def described(folder: Path, environ: Mapping[str, str]) -> str:
+    """The newest tag with a number before what is checked out, commits since, and which it is, as
+    `git describe --long` has it; empty where there is none, or no git to be asked."""
+    if not is_in_git(folder):
+        return ""
+    try:
+        done = subprocess.run(  # noqa: S603
+            (*_DESCRIBE, *_WITH_DIGITS),
+            cwd=folder,
+            env=_without_misleading(environ),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=GIT_TIMEOUT_S,
+            check=False,
+        )
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return ""  # whoever lists the folder says what is wrong
+    return "" if done.returncode else done.stdout.decode("utf-8", "replace").strip()
+
+
+def _without_misleading(environ: Mapping[str, str]) -> dict[str, str]:
+    clean = {name: value for name, value in environ.items() if name not in _MISLEADING}
+    return {**clean, **_HARMLESS}
 
 
 def _folders(names: Iterable[bytes]) -> Iterator[bytes]:

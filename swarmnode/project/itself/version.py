@@ -4,6 +4,7 @@ Builders find it in a module, a file or the tags of git, by code that nobody run
 where they are told to look, or to leave it, else where the project is installed for its own person.
 """
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, Final
 
 from swarmnode.errors import ProjectError
 from swarmnode.project.environment.texts import text_of
+from swarmnode.project.git import described
 
 UNKNOWN: Final = "0+unknown"
 """A version by PEP 440 that is older than all others."""
@@ -18,6 +20,9 @@ _WRITTEN: Final = re.compile(
     r"""^(?:__version__|version|VERSION)\b[^='"\n]*=[^'"\n]*['"](\d[\w.+!-]*)['"]""", re.M
 )
 _VERSION: Final = re.compile(r"v?(\d[\w.+!-]*)")
+_BY_TAGS: Final = re.compile(r"scm|vcs|versioningit|dunamai|dynamic-versioning")
+"""What takes it from the tags of git, among what a project is built with."""
+_DESCRIBED: Final = re.compile(r"(?:.*[-/_])?v?(\d[\w.]*)-(\d+)-g([0-9a-f]+)")
 _FILE_BYTES_MAX: Final = 1 << 20
 
 
@@ -33,11 +38,26 @@ def version_of(
             return found, ""
     if found := _installed(folder, name):
         return found, ""
+    needs = _at(table, "build-system", "requires")
+    if any(_BY_TAGS.search(str(one)) for one in needs or ()) and (found := _of_tags(folder)):
+        return found, ""
     return UNKNOWN, (
-        f"the version of {name} is dynamic, and whatever makes it is not run: importlib.metadata "
-        f"has {UNKNOWN} for it in the task. Install it here (uv sync, pip install -e .), and that "
-        "version is taken"
+        f"{name} leaves its version to what builds it, and is {UNKNOWN} in the task: install it "
+        "here (uv sync, pip install -e .), and the version of that copy is taken"
     )
+
+
+def _of_tags(folder: Path) -> str:
+    """As setuptools_scm and its kin have it by default: of a commit after a tag the next one's,
+    marked as not there yet. What is not committed adds nothing: it would change every day."""
+    match = _DESCRIBED.fullmatch(described(folder, os.environ))
+    if match is None:
+        return ""
+    version, commits, commit = match.groups()
+    if commits == "0":
+        return str(version)
+    begin, last = re.fullmatch(r"(.*?)(\d+)\D*", version).groups()  # type: ignore[union-attr]
+    return f"{begin}{int(last) + 1}.dev{commits}+g{commit}"
 
 
 def _told_places(modules: Path, table: Mapping[str, Any]) -> Iterator[Path]:

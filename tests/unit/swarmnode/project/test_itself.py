@@ -153,6 +153,35 @@ def test_a_builder_is_believed_where_it_says_its_version_is(
     assert one.version == version
 
 
+def git(root: Path, *words: str) -> str:
+    command = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org", *words]
+    return subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.parametrize(
+    ("tag", "version", "next_one"),
+    [("v1.2.3", "1.2.3", "1.2.4"), ("tool-2.0", "2.0", "2.1"), ("1.0rc1", "1.0rc1", "1.0rc2")],
+)
+def test_a_version_that_is_made_of_tags_is_that_of_the_newest_one(
+    write: Write, tag: str, version: str, next_one: str
+) -> None:
+    text = BUILT.replace('"hatchling"', '"hatchling", "hatch-vcs"')
+    text += '[project]\nname = "tool"\ndynamic = ["version"]\n'
+    root = write({"pyproject.toml": text, "tool/__init__.py": ""})
+    git(root, "init", "-q")
+    assert only(root).version == UNKNOWN
+    git(root, "commit", "-q", "--allow-empty", "-m", "one")
+    assert only(root).version == UNKNOWN
+    git(root, "tag", tag)
+    git(root, "tag", "of-no-number")
+    assert only(root).version == version
+    git(root, "commit", "-q", "--allow-empty", "-m", "two")
+    commit = git(root, "rev-parse", "--short=7", "HEAD").strip()
+    assert only(root).version == f"{next_one}.dev1+g{commit}"
+    (root / "pyproject.toml").write_text(text.replace(', "hatch-vcs"', ""))
+    assert only(root).version == UNKNOWN, "of another builder nobody knows what it does"
+
+
 def test_poetrys_and_setuptools_older_words_are_understood(write: Write) -> None:
     poetry = (
         '[tool.poetry]\nname="tool"\nversion="0.3"\n[tool.poetry.dependencies]\npython="^3.9"\n'
