@@ -1,6 +1,7 @@
 """What a project says of itself, as whoever installs it would read it. Reads files; blocking."""
 
 import configparser
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -18,7 +19,11 @@ SETUP: Final = ("setup.py", "setup.cfg")
 """Of older projects, what says how they are installed."""
 _SOURCES: Final = "src"
 _NOT_INSTALLED: Final = frozenset(("tests", "test", "docs", "examples"))
-_LOCKED_FOLDER: Final = re.compile(r'^source = \{ (?:editable|directory) = "([^"]+)" \}', re.M)
+_FOLDERS: Final = {
+    "uv.lock": re.compile(r'^source = \{ (?:editable|directory) = "([^"]+)" \}', re.M),
+    "requirements.txt": re.compile(r"^\s*(?:-e|--editable)[\s=]+([^\s\[#;:]+)(?=[\s\[#;]|$)", re.M),
+}
+"""Files of a project that name folders of it, which are installed with it."""
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?", re.ASCII)
 """As PEP 508 has it."""
 _GROUPS: Final = {"scripts": "console_scripts", "gui-scripts": "gui_scripts"}
@@ -42,15 +47,22 @@ class Distribution(msgspec.Struct, frozen=True):
 
 
 def distributions_in(root: Path) -> Iterator[Distribution]:
-    """The project itself, and the folders in it that its uv.lock installs with it.
+    """The project itself, and the folders in it that its uv.lock installs with it, or that its
+    requirements.txt names as editable.
 
     Raises ProjectError.
     """
-    lock = root / "uv.lock"
-    locked = _LOCKED_FOLDER.findall(text_of(lock)) if lock.is_file() else []
-    for folder in dict.fromkeys(["", *("" if one == "." else one for one in locked)]):
-        place = (root / folder).resolve()
-        if place.is_relative_to(root.resolve()) and (one := _installed(root, folder)):
+    named = [
+        os.path.normpath(path)
+        for name, pattern in _FOLDERS.items()
+        for path in (pattern.findall(text_of(root / name)) if (root / name).is_file() else ())
+    ]
+    for folder in dict.fromkeys(["", *("" if one == "." else one for one in named)]):
+        place = root / folder
+        is_ours = place.resolve().is_relative_to(root.resolve())
+        if not is_ours or os.path.isabs(folder) or not place.is_dir():
+            continue
+        if one := _installed(root, folder):
             yield one
 
 

@@ -222,6 +222,21 @@ def test_the_members_of_a_workspace_that_its_lock_installs_are_there(write: Writ
     assert told == [("My.Tool", "src"), ("part", "packages/part/src")]
 
 
+def test_folders_that_requirements_name_as_editable_are_there(write: Write) -> None:
+    part = f'{BUILT}[project]\nname = "part"\nversion = "2"\n'
+    lines = "-e ./libs/part[extra]  # ours\n-e git+https://x.example/y\n-e ../z\n-e nowhere\n-e .\n"
+    root = write(
+        {
+            "requirements.txt": lines,
+            "libs/part/pyproject.toml": part,
+            "libs/part/part/__init__.py": "",
+            "../z/pyproject.toml": part,
+            "../z/part/__init__.py": "",
+        }
+    )
+    assert [(one.name, one.modules) for one in distributions_in(root)] == [("part", "libs/part")]
+
+
 @pytest.mark.parametrize(
     "text",
     [
