@@ -46,7 +46,7 @@ from swarmnode.cli.task.submitting import (
     show_dry_run,
     stay_with,
 )
-from swarmnode.cli.task.wrapped import FROM_FILE, INSTALLED, INTO
+from swarmnode.cli.task.wrapped import FROM_FILE, INTO
 from swarmnode.home.folders import locate
 
 if TYPE_CHECKING:
@@ -192,12 +192,12 @@ def _send_along(
     is_kept: bool,
 ) -> None:
     """The project, what is told of it, inputs, and what is piped in."""
-    own.show(spec)
     with piped(is_wanted=not no_stdin) as given, own.folder() as told:
         task_follow.say(sending.words())
         more = filter(None, (given, told))
         _store(client, spec, sending, [*wanted, *more], is_kept=is_kept)
-    spec["run"] = [*(INSTALLED if told else ()), *(FROM_FILE if given else ()), *spec["run"]]
+    spec["run"] = [*(FROM_FILE if given else ()), *spec["run"]]
+    own.show(spec)
     _forget_unknown(client, spec)
 
 

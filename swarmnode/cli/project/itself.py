@@ -13,7 +13,7 @@ from swarmnode.cli.files.local import cannot_write
 from swarmnode.cli.output import printable
 from swarmnode.cli.task import follow as task_follow
 from swarmnode.cli.task.inputs import Input
-from swarmnode.cli.task.wrapped import ITSELF
+from swarmnode.cli.task.wrapped import INSTALLED, ITSELF
 
 if TYPE_CHECKING:
     from swarmnode.project.itself.about import Distribution
@@ -29,10 +29,12 @@ class Itself:
     told: "tuple[Distribution, ...]"
 
     def show(self, spec: Document) -> None:
-        """A task imports its modules, unless it says itself what it does; what is not known of it
-        is said."""
-        path = ":".join(f"/work/{place}".rstrip("/") for place in self.modules)
-        if path:
+        """A task imports its modules; what is not known of it is said."""
+        if self.told:
+            places = ":".join(place or "." for place in self.modules)
+            spec["run"] = [*INSTALLED, places, *spec["run"]]
+        elif self.modules:  # unless it says itself what it imports
+            path = ":".join(f"/work/{place}".rstrip("/") for place in self.modules)
             spec.setdefault("variables", {}).setdefault("PYTHONPATH", path)
         for line in (one.doubt for one in self.told if one.doubt):
             task_follow.say(printable(line))

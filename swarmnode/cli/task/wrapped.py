@@ -12,12 +12,16 @@ ITSELF: Final = ".swarm/project"
 INSTALLED: Final = (
     "sh",
     "-c",
-    'at=${TMPDIR:-/tmp}/.swarm-project; mv -- "$0" "$at" || at=$PWD/$0; rmdir .swarm 2>/dev/null; '
-    'export PATH="$at/bin:$PATH" PYTHONPATH="$at/lib${PYTHONPATH:+:$PYTHONPATH}"; exec "$@"',
+    's_at=${TMPDIR:-/tmp}/.swarm-project; mv -- "$0" "$s_at" || s_at=$PWD/$0; s_all=; '
+    "rmdir .swarm 2>/dev/null; set -f; IFS=:; "
+    'for s_one in $1; do s_all="$s_all:$PWD${s_one:+/}$s_one"; s_all=${s_all%/.}; done; '
+    'unset IFS; shift; export PATH="$s_at/bin:$PATH" '
+    'PYTHONPATH="$s_at/lib${PYTHONPATH:+:$PYTHONPATH}$s_all"; exec "$@"',
     ITSELF,
 )
-"""Starts what follows with the project's own scripts, and with what is told of it. It leaves the
-work folder: nothing of it is among results."""
+"""Starts what follows with the project's own scripts, with what is told of it, and with its
+modules, whose folders are named next, with a colon between two; wherever the work folder is. What
+is told leaves that: nothing of it is among results."""
 INTO: Final = ("sh", "-c", 'unset CDPATH; cd -- "./$0" && exec "$@"')
 """Starts what follows in a folder of the work folder, which is named next."""
 
@@ -25,9 +29,7 @@ INTO: Final = ("sh", "-c", 'unset CDPATH; cd -- "./$0" && exec "$@"')
 def typed(run: Sequence[str]) -> str:
     """The command as its person typed it, in one line."""
     words = tuple(run)
-    for before in (INSTALLED, FROM_FILE):
+    for before, more in ((INSTALLED, 1), (FROM_FILE, 0), (INTO, 1)):
         if words[: len(before)] == before:
-            words = words[len(before) :]
-    if words[: len(INTO)] == INTO:
-        words = words[len(INTO) + 1 :]
+            words = words[len(before) + more :]
     return " ".join(words)
