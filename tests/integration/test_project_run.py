@@ -263,6 +263,21 @@ def test_a_script_of_a_project_that_nobody_would_install_gets_the_line_that_help
     assert said.endswith("python3 -m digits_of\n")
 
 
+def test_a_module_that_a_builder_wrote_and_git_ignores_is_named(
+    node: LocalNode, tmp_path: Path
+) -> None:
+    (tmp_path / "src/pkg").mkdir(parents=True)
+    (tmp_path / "pyproject.toml").write_text("[project]\nname = 'pkg'\nversion = '1'\n")
+    (tmp_path / ".gitignore").write_text("_version.py\n")
+    (tmp_path / "src/pkg/__init__.py").write_text("from pkg._version import version\n")
+    (tmp_path / "src/pkg/_version.py").write_text("version = '1'\n")
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    said = run(node, tmp_path, "--", "python3", "-m", "pkg", code=1)[1]
+    assert "src/pkg/_version.py does not go along: git ignores it" in said
+    (tmp_path / ".swarmignore").write_text("!src/pkg/_version.py\n")
+    run(node, tmp_path, "--", "python3", "-c", "import pkg")
+
+
 def test_out_without_a_pattern_is_refused_before_anything_runs(
     node: LocalNode, project: Path
 ) -> None:

@@ -16,6 +16,7 @@ from swarmnode.cli.project import changes, packages
 from swarmnode.cli.project.hints import (
     is_python,
     of_failure,
+    of_left_out,
     of_network,
     of_program,
     refuse_missing,
@@ -328,7 +329,8 @@ def _explain(
         return
     seen = "" if spec.get("built") else str(spec.get("env", ""))
     said = stayed.last_words
-    words = of_failure(said, project.within, sending.names(), seen, packages.lacks(lock))
+    words = of_left_out(said, sending.choice.passed_over)
+    words = words or of_failure(said, project.within, sending.names(), seen, packages.lacks(lock))
     words = words or of_program(
         said, scripts_in(project.root), has_packages=bool(seen or spec.get("built"))
     )

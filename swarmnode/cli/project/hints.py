@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 _PYTHON: Final = re.compile(r"(?:.*/)?(?:python|pypy)[0-9.]*")
 _INTERPRETER: Final = re.compile(r"python(3(\.\d+)?)?")
+_IGNORED: Final = (
+    "does not go along: git ignores it, or .swarmignore does (a line !{} in .swarmignore brings it)"
+)
 _NO_PIP: Final = (
     "an environment is not changed by tasks: name the package in the file that it is made from "
     "(requirements.txt, pyproject.toml, uv.lock)"
@@ -25,7 +28,7 @@ _FIRST_BYTES: Final = 512
 _WITH_VALUE: Final = frozenset({"-W", "-X", "--check-hash-based-pycs"})
 _NO_MODULE: Final = re.compile(
     r"(?:ModuleNotFoundError|(?:python|pypy)[0-9.]*): "
-    r"No module named (?!\S+\.__main__;)'?([^'.\s]+)"
+    r"No module named (?!\S+\.__main__;)'?([^'.\s]+)((?:\.\w+)*)"
 )
 _NO_PROGRAM: Final = re.compile(
     r"execvp ([\w./+-]+): No such file|exec: (?:line \d+: )?([\w./+-]+): not found"
@@ -145,10 +148,8 @@ def _sent(name: str, within: "Parts", sent: "Mapping[Parts, Found]") -> "Found |
 def _lacking(name: str, root: Path, within: "Parts", sent: "Mapping[Parts, Found]") -> str:
     here = root.joinpath(*map(os.fsdecode, within))
     if os.path.lexists(here / name):
-        return (
-            f"{name} does not go along: git ignores it, or .swarmignore does (a line "
-            f"!{os.path.normpath(os.path.join(_text(within), name))} in .swarmignore brings it)"
-        )
+        place = os.path.normpath(os.path.join(_text(within), name))
+        return f"{name} {_IGNORED.format(place)}"
     depth = len(within)
     names = [os.fsdecode(b"/".join(parts[depth:])) for parts in sent if parts[:depth] == within]
     near = difflib.get_close_matches(name, names, n=1)
@@ -169,6 +170,20 @@ def of_failure(
     """
     found = _NO_MODULE.search(stderr.decode("utf-8", "replace"))
     return _of_module(found[1], within, sent, env, lacks) if found else ""
+
+
+def of_left_out(stderr: bytes, left_out: "Sequence[Parts]") -> str:
+    """Where a module lacked that lies here and does not go along, such as one that a builder
+    wrote; empty: nothing of the kind."""
+    found = _NO_MODULE.search(stderr.decode("utf-8", "replace"))
+    if found is None:
+        return ""
+    *above, last = os.fsencode(found[1] + found[2]).split(b".")
+    ends = ((*above, last + b".py"), (*above, last))
+    for parts in left_out:
+        if any(parts[-len(end) :] == end for end in ends):
+            return f"{_text(parts)} {_IGNORED.format(_text(parts))}"
+    return ""
 
 
 def of_program(stderr: bytes, scripts: Mapping[str, str], *, has_packages: bool) -> str:
