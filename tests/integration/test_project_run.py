@@ -234,7 +234,7 @@ def test_a_script_that_needs_no_packages_has_an_interpreter_brought_along(
     ("words", "code", "helps"),
     [
         (("sh", "-c", "exec python src/train.py"), 127, "python there: --env python brings one"),
-        (("digits",), 1, "the machine's own Python has no digits_of"),
+        (("digits",), 1, "digits_of is not there, as no packages are named"),
         (("no-such-one",), 127, "no program no-such-one on the machine that ran it"),
         (("python3", "-m", "nosuch"), 1, "nosuch is not there, as no packages are named"),
         (("/usr/bin/python3", "-m", "nosuch"), 1, "the machine's own Python has no nosuch"),

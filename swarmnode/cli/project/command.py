@@ -13,6 +13,7 @@ from swarmnode.cli.client import Client, Document
 from swarmnode.cli.nouns.up import node_options, start
 from swarmnode.cli.output import output_option, printable
 from swarmnode.cli.project import changes, packages
+from swarmnode.cli.project.foresight import foresee
 from swarmnode.cli.project.hints import (
     is_python,
     of_failure,
@@ -21,7 +22,7 @@ from swarmnode.cli.project.hints import (
     of_program,
     refuse_missing,
 )
-from swarmnode.cli.project.itself import Itself, itself_of
+from swarmnode.cli.project.itself import Itself, is_own_script, itself_of
 from swarmnode.cli.project.places import (
     data_from_here,
     from_here,
@@ -271,7 +272,7 @@ def _lock_of(
     if lock is not None:
         return lock
     other = "" if wish else packages.not_read(project)
-    if not wish and is_python(argv):
+    if not wish and (is_python(argv) or is_own_script(project, argv)):
         if other:
             task_follow.say(other)
         return packages.interpreter(project, argv[0])
@@ -288,7 +289,7 @@ def _show(
     fmt: str,
 ) -> int:
     """Where it would go, in which environment, and what would be sent."""
-    can_have = lock is None or packages.foresee(client, spec, lock)
+    can_have = lock is None or foresee(client, spec, lock)
     task_follow.say(sending.words().replace("sending", "would send", 1))
     for name in sending.left_out():
         task_follow.say(printable(f"  left out: {name}"))

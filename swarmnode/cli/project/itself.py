@@ -1,7 +1,7 @@
 """The project as if it were installed: its modules, its scripts, and what is told of it."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +57,12 @@ class Itself:
             except OSError as error:
                 raise cannot_write(f"{tempfile.gettempdir()} (TMPDIR)", error) from error
             yield Input(ITSELF, path=Path(top))
+
+
+def is_own_script(project: "Project", argv: Sequence[str]) -> bool:
+    """Whether a command is one of the project's own scripts, which Python runs. Raises CliError."""
+    told = itself_of(project, has_image=False).told
+    return bool(argv) and any(argv[0] in one.entries.get("console_scripts", ()) for one in told)
 
 
 def itself_of(project: "Project", *, has_image: bool) -> Itself:

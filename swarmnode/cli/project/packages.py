@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from swarmnode.project.root import Project
 
 _FIND: Final = "/api/v1/environments/find"
-_DRY_RUN: Final = "/api/v1/tasks?dry_run=1"
 _WRITTEN: Final = 6
 """Times the size of its packed packages, at most, a build is expected to write: each is unpacked,
 to twice or three times its size, and copied. A GiB more is for the interpreter and small ones."""
@@ -156,56 +155,14 @@ def key_of(lock: "Lock") -> str:
 
 def found(client: Client, lock: "Lock") -> Document | None:
     """What the pool has of it."""
-    line: Document | None = _asked(client, lock)["environment"]
+    line: Document | None = asked_of(client, lock)["environment"]
     return line
 
 
-def _asked(client: Client, lock: "Lock") -> Document:
+def asked_of(client: Client, lock: "Lock") -> Document:
+    """What the pool has of it, and who of our lab has it built just now."""
     told: Document = client.call("POST", _FIND, {"key": key_of(lock), "source": lock.name})
     return told
-
-
-def foresee(client: Client, spec: Document, lock: "Lock") -> bool:
-    """Say of a dry run what becomes of it, and have a task see it where it is there.
-
-    False: no machine in reach would build it, which is said with each one's reason.
-    """
-    told = _asked(client, lock)
-    line: Document | None = told["environment"]
-    task_follow.say(printable(f"{words(lock, line)}{_named(client, line)}"))
-    if line is not None:
-        use(spec, line)
-        return True
-    if builder := told.get("building", ""):
-        name = Machines.seen_by(client).label(builder)
-        task_follow.say(printable(f"{name} has it built just now"))
-        return True
-    return _would_be_built(client, lock)
-
-
-def _named(client: Client, line: Document | None) -> str:
-    """The machines that have it."""
-    if line is None or not line["warm"]:
-        return ""
-    machines = Machines.seen_by(client)
-    return f": {', '.join(map(machines.label, line['warm']))}"
-
-
-def _would_be_built(client: Client, lock: "Lock") -> bool:
-    """As an auction of the build says now; nothing is stored for that."""
-    from swarmnode.tasks.environments.naming import IMAGE_FILE, LOCK
-
-    names = (LOCK,) if lock.image is None else (LOCK, IMAGE_FILE)
-    spec = _spec_of(lock, dict.fromkeys(names, task_inputs.some_cap()))
-    rounds = client.call("POST", _DRY_RUN, spec)["rounds"]
-    builder = next((bid["peer"] for each in rounds for bid in each["bids"] if bid["won"]), "")
-    if builder:
-        name = Machines.seen_by(client).label(builder)
-        task_follow.say(printable(f"it would be built on {name}"))
-    else:
-        why = rounds[-1]["outcome"] if rounds else "no machine is known"
-        task_follow.say(printable(f"no machine would build it now: {why}"))
-    return bool(builder)
 
 
 def where_known(client: Client, lock: "Lock | None") -> "Lock | None":
@@ -259,7 +216,7 @@ def build(client: Client, lock: "Lock") -> Document:
     """
     if (awaited := _awaited(client, lock)) is not None:
         return awaited
-    task, is_ours = _submitted(client, _spec_of(lock, _inputs_of(client, lock)))
+    task, is_ours = _submitted(client, spec_of_build(lock, _inputs_of(client, lock)))
     stayed = stay_with(client, task, "table", cancel_on_interrupt=is_ours)
     if not is_ours and stayed.detail is not None and stayed.detail["state"] == "cancelled":
         return build(client, lock)  # by who began it
@@ -276,7 +233,7 @@ def _awaited(client: Client, lock: "Lock") -> Document | None:
     """It, once another machine of our lab has it; None as soon as none has it built any more."""
     until_s, said, idle = time.monotonic() + _AWAITED_S, "", threading.Event()
     while True:
-        told = _asked(client, lock)
+        told = asked_of(client, lock)
         line: Document | None = told["environment"]
         builder = told.get("building", "")
         if line is not None or not builder or time.monotonic() > until_s:
@@ -309,7 +266,8 @@ def _inputs_of(client: Client, lock: "Lock") -> dict[str, str]:
     return inputs
 
 
-def _spec_of(lock: "Lock", inputs: dict[str, str]) -> Document:
+def spec_of_build(lock: "Lock", inputs: dict[str, str]) -> Document:
+    """The task that builds it of what is stored."""
     from swarmnode.tasks.environments.naming import BUILD, TREE, build_name
 
     return {
