@@ -36,7 +36,7 @@ COMMANDS: Final[dict[str, str]] = {
     "join": "swarmnode.cli.nouns.enrol:join",
     "key": "swarmnode.cli.nouns.key:key",
     "demo": "swarmnode.demo.command:demo",
-    "lock": "swarmnode.cli.person_key:lock",
+    "lock": "swarmnode.cli.nouns.unlock:lock",
     "member": "swarmnode.cli.nouns.member:member",
     "node": "swarmnode.cli.nouns.node:node_group",
     "obj": "swarmnode.cli.nouns.obj:obj",
@@ -49,7 +49,7 @@ COMMANDS: Final[dict[str, str]] = {
     "status": "swarmnode.cli.nouns.node:status",
     "task": "swarmnode.cli.task.commands:task",
     "token": "swarmnode.cli.nouns.people:token",
-    "unlock": "swarmnode.cli.person_key:unlock",
+    "unlock": "swarmnode.cli.nouns.unlock:unlock",
     "up": "swarmnode.cli.nouns.up:up",
 }
 """Command name to `module:attribute` of a click command."""
