@@ -46,7 +46,7 @@ def lay(below: str, size: int, folder: str) -> None:
         os.makedirs(f"{folder}/{name}", 0o700, exist_ok=True)
     held = os.open(below, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        # By descriptor: a colon or a comma in a path would mean something else.
+        # By descriptor, as what is above: some characters in a path would mean something else.
         _lay(f"/proc/self/fd/{held}", f"{folder}/{ABOVE}", size, f"{folder}/{BELOW}", 0)
     finally:
         os.close(held)
@@ -75,12 +75,14 @@ def _lay(below: str, above: str, size: int, place: str, uid: int) -> None:
     memory = kernel.open_file_system("tmpfs", settings)
     kernel.attach(memory, above)
     os.close(memory)
-    upper, scratch = f"{above}/upper", f"{above}/scratch"
+    held = os.open(above, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    upper, scratch = f"/proc/self/fd/{held}/upper", f"/proc/self/fd/{held}/scratch"
     for path in (upper, scratch):
         os.mkdir(path, 0o755)
         if uid:
             os.chown(path, uid, uid)
     settings = {"lowerdir": below, "upperdir": upper, "workdir": scratch}
     tree = kernel.open_file_system("overlay", settings, () if uid else ("userxattr",))
+    os.close(held)
     kernel.attach(tree, place)
     os.close(tree)
