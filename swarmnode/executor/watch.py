@@ -13,7 +13,7 @@ from swarmnode.executor.job_folder import CrashRecord, JobFolder, boot_id, lost_
 from swarmnode.executor.kernel.cgroup import JobCgroup
 from swarmnode.executor.kernel.proc import start_ticks
 from swarmnode.executor.port import JobExit
-from swarmnode.executor.sandbox.paths import SHARED_MEMORY
+from swarmnode.executor.sandbox.paths import SHARED
 from swarmnode.executor.shim import uid_mode
 from swarmnode.limits import JOB_START_TIMEOUT_S, KILL_TIMEOUT_S
 
@@ -101,22 +101,25 @@ def kill_left_over(folder: JobFolder, record: CrashRecord) -> None:
 
 
 def _clear_shared(record: CrashRecord) -> None:
-    """What a task of `container` leaves in memory that all tasks share: no process of it lives."""
+    """What a task of `container` leaves where all tasks may write: no process of it lives."""
     uid_mode.remove_ipc(record.uid, record.guard_uid)
-    if not os.path.isdir(SHARED_MEMORY):
-        return
-    for name in os.listdir(SHARED_MEMORY):
-        path = os.path.join(SHARED_MEMORY, name)
-        try:
-            info = os.lstat(path)
-            if info.st_uid == record.uid and stat.S_ISDIR(info.st_mode):
-                safe_files.remove_tree(path)
-            elif info.st_uid == record.uid:
-                os.unlink(path)
-        except FileNotFoundError:
-            continue  # another task's, which removes it itself
-        except OSError as exc:
-            log.warning("what %s left in %s stays: %s", record.spec.job, path, exc.strerror)
+    for folder in filter(os.path.isdir, SHARED):
+        for name in os.listdir(folder):
+            path = os.path.join(folder, name)
+            try:
+                _remove_if_of(record.uid, path)
+            except FileNotFoundError:
+                continue  # another task's, which removes it itself
+            except OSError as exc:
+                log.warning("what %s left in %s stays: %s", record.spec.job, path, exc.strerror)
+
+
+def _remove_if_of(uid: int, path: str) -> None:
+    info = os.lstat(path)
+    if info.st_uid == uid and stat.S_ISDIR(info.st_mode):
+        safe_files.remove_tree(path)
+    elif info.st_uid == uid:
+        os.unlink(path)
 
 
 def _kill_same(pid: int, start: int) -> None:

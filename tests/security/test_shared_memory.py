@@ -9,12 +9,13 @@ import trio
 
 from swarmnode.executor.port import JobId
 from swarmnode.executor.process import ProcessExecutor
-from swarmnode.executor.sandbox.paths import SHARED_MEMORY
+from swarmnode.executor.sandbox.paths import SHARED
 from swarmnode.resources.mounts import read_proc
 from tests.job_lab import MIB, PYTHON, needs_python, needs_root, own_users, running_executor, spec
 
 pytestmark = [needs_root, needs_python]
-JOB, OTHER = JobId("t.1"), JobId("t.2")
+MARK = f"of-t{os.getpid()}"
+JOB, OTHER = JobId(f"t{os.getpid()}.1"), JobId(f"t{os.getpid()}.2")
 LEAVES = """
 import ctypes, os, time
 libc = ctypes.CDLL(None)
@@ -43,7 +44,7 @@ def there() -> list[int]:
     """How many of each kind tasks of ours have made, and files like those."""
     return [
         *map(made, KINDS),
-        len([name for name in os.listdir(SHARED_MEMORY) if name.startswith("of-t")]),
+        len([name for name in os.listdir(SHARED[0]) if name.startswith(MARK)]),
     ]
 
 
@@ -79,3 +80,18 @@ async def test_what_a_task_leaves_in_shared_memory_goes_with_it_and_nobody_elses
         assert there() == [now + more for now, more in zip(before, (1, 1, 1, 3), strict=True)]
         await executor.stop(OTHER, 0)
         assert there() == before
+
+
+async def test_nothing_of_a_task_stays_where_every_user_may_write(open_path: Path) -> None:
+    """A kernel without Landlock lets it write there."""
+    async with running_executor(open_path / "x", sandbox="container") as executor:
+        await executor.prepare(JOB)
+        await executor.start(spec(JOB, "/bin/sleep", "60"))
+        uid = executor._known(JOB).record.uid
+        places = [Path(folder, MARK) for folder in SHARED[1:]]
+        for place in places:
+            place.mkdir(mode=0o700)
+            (place / "f").touch()
+            os.chown(place, uid, uid)
+        await executor.stop(JOB, 0)
+        assert [str(place) for place in places if os.path.lexists(place)] == []  # noqa: ASYNC240

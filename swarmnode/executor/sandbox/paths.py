@@ -15,7 +15,9 @@ _SYSTEM: Final = (
     "/var/cache/fontconfig",
 )  # fmt: skip
 _DEVICES: Final = ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts")
-SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108  (what semaphores of the C library live in)
+SHARED: Final = ("/dev/shm", "/tmp", "/var/tmp")  # noqa: S108
+"""Where every user may write. Landlock leaves a task the first: what semaphores of the C library
+live in."""
 _GPU: Final = ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-modeset", "nvidia-caps")
 
 
@@ -24,7 +26,7 @@ def rules(shown: Iterable[Path], own: Iterable[Path], gpus: Sequence[str]) -> li
     names = [*_DEVICES, *(_GPU if gpus else ())]
     return [
         *(f"use {path}" for path in (*_SYSTEM, *shown)),
-        *(f"own {path}" for path in (*own, SHARED_MEMORY)),
+        *(f"own {path}" for path in (*own, SHARED[0])),
         *(f"device /dev/{name}" for name in names),
         *(f"device {path}" for path in gpus),
     ]
