@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from swarmnode.demo.launcher import LocalNode, LocalSwarm
+from swarmnode.demo.report import until
 from tests.integration.swarm_lab import swarm_of
 from tests.wheel_lab import make_wheel
 
@@ -103,12 +104,15 @@ def test_a_requirements_project_is_built_for_once_and_then_starts_at_once(
     assert out == locally(folder, wheels, "train.py") == "12\n"
     assert "installing packages" in said
 
-    _, said = swarm(node, folder, "run", "--dry-run", "--", "python", "train.py")
-    assert re.search(r"MiB, on \d machines?: \w+", said), said
     began = time.monotonic()
     out, said = swarm(node, folder, "run", "--", "python", "train.py")
     assert (out, "installing" in said) == ("12\n", False)
     print(f"second run: {time.monotonic() - began:.2f} s")
+
+    kept = "/api/v1/environments"
+    until(lambda: node.client.get(kept)[0]["warm"], within_s=60, what="an advert of it")
+    _, said = swarm(node, folder, "run", "--dry-run", "--", "python", "train.py")
+    assert re.search(r"MiB, on \d machines?: \w+", said), said
 
     out, _ = swarm(node, folder, "run", "--", "words", "a")
     assert out == "42 ['a']\n", "a console script of a package"
