@@ -1,4 +1,5 @@
-"""Datasets as the Executor's face has them: how they are shown, who answers, what is kept."""
+"""Datasets as the Executor's face has them: how they are shown, who answers, what is kept; how
+images are shown."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from swarmnode.executor.sandbox.capability import Capability
 
 
 class DatasetFace(ABC):
-    """The part of an Executor that has to do with datasets."""
+    """The part of an Executor that has to do with datasets and images."""
 
     def __init__(self, given: GivenRoom) -> None:
         self._given = given
@@ -29,6 +30,10 @@ class DatasetFace(ABC):
     def data_way(self) -> tuple[DataWay, str]:
         """How datasets are shown here, and why not in a better way."""
         return self._capability.data_way, self._capability.data_trouble
+
+    def image_trouble(self) -> str:
+        """ "" when a task can write to its image here, else why not and the remedy."""
+        return self._capability.image_trouble
 
     def share_disk(self, kept: Callable[[], int], shrink: Callable[[int], None]) -> None:
         """What is kept of datasets takes what is lent for inputs, as far as those need it not."""

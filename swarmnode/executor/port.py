@@ -185,6 +185,10 @@ class Executor(Protocol):
         """ "" when a task can have a network here, else why not and the remedy."""
         ...
 
+    def image_trouble(self) -> str:
+        """ "" when a task can write to its image here, else why not and the remedy."""
+        ...
+
     def environments(self) -> tuple[str, ...]:
         """Names that JobSpec.environment may have here."""
         ...

@@ -280,6 +280,7 @@ class StatusReader(msgspec.Struct):
             net_others=tuple(self.config.compute.net_others),
             net_trouble=self.edges.executor.net_trouble() if self.progress.runs else "",
             not_enforced={limit.value: why for limit, why in limits.items() if why},
+            image_trouble=self.edges.executor.image_trouble() if self.progress.runs else "",
             data=self.edges.executor.data_way() if self.progress.runs else ("", ""),
         )
 

@@ -56,6 +56,9 @@ class ResourceAdvert(Record, frozen=True):
     glibc: str = ""
     """Version of its C library, such as 2.36; an older peer says nothing, one with another has
     none."""
+    writes_images: bool = False
+    """Tasks can write to their images there; an older peer, which does not say, may only show
+    them."""
 
 
 def read_advert(body: bytes) -> ResourceAdvert | None:

@@ -121,13 +121,14 @@ def every_key(spec: TaskSpec) -> dict[str, object]:
 
 def built_as_dict(built: BuiltEnvironment) -> dict[str, object]:
     """As the key `built` has it."""
-    return {
+    document: dict[str, object] = {
         "cap": built.cap,
         "digest": built.digest.hex(),
         "bytes": built.size_bytes,
         "machine": built.machine,
         **({"glibc": built.glibc} if built.glibc else {}),
     }
+    return document | {"image": True} if built.is_image else document
 
 
 def _shape_as_dict(shape: Shape) -> dict[str, object]:

@@ -187,6 +187,7 @@ def _built(reader: Reader | None) -> BuiltEnvironment | None:
         size_bytes=reader.take("bytes", _count(0, 1 << 50), 0),
         machine=reader.take("machine", _text, ""),
         glibc=reader.take("glibc", _text, ""),
+        is_image=reader.take("image", _yes_or_no, False),
     )
     if not built.cap or not built.digest or not built.machine:
         reader.fault("built", "cap, digest, bytes and machine belong together")

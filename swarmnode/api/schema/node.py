@@ -157,6 +157,8 @@ class ComputeStatus(msgspec.Struct, frozen=True):
     """What of the network tasks of this lab, and of others, may ask for; why none has one here."""
     data: tuple[str, str] = ("", "")
     """How tasks see datasets (lazy, whole, inside), and why not in a better way."""
+    image_trouble: str = ""
+    """Why tasks cannot write to their images here."""
 
 
 class PeersStatus(msgspec.Struct, frozen=True):

@@ -66,6 +66,7 @@ def examine(home: Home) -> list[checks.Check]:
         lambda: checks_machine.task_network(sandbox=config.compute.sandbox),
         lambda: checks_machine.disk_io(config.compute.io_mb_per_s, _tasks_of(home, config)),
         checks_machine.datasets,
+        lambda: checks_machine.images(_tasks_of(home, config), sandbox=config.compute.sandbox),
     )
     return [config_check, *(examination() for examination in examinations)]
 

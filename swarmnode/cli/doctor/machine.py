@@ -13,6 +13,7 @@ from swarmnode.executor.kernel import landlock
 from swarmnode.executor.kernel.disk_io import disk_under
 from swarmnode.executor.sandbox import bubblewrap, net_trial
 from swarmnode.executor.sandbox.data_ways import data_way
+from swarmnode.executor.sandbox.image_ways import image_trouble
 from swarmnode.executor.sandbox.own_count import counts_jobs_apart
 from swarmnode.fuse import passthrough
 from swarmnode.tasks.choices import DataWay
@@ -73,6 +74,18 @@ def datasets(root: Path = Path("/")) -> Check:
         return Check("datasets", OK, f"seen by tasks while they arrive{then}")
     detail, _, fix = why.partition("; ")
     return Check("datasets", WARN, detail, fix)
+
+
+def images(tasks: Path, *, sandbox: str) -> Check:
+    """Can tasks write to their images? Tried where the node keeps what it is brought."""
+    if sandbox == "container":
+        return Check("images", OK, "none for tasks: compute.sandbox is container")
+    there = next(path for path in (tasks, *tasks.parents) if path.exists())
+    trouble = image_trouble(there, bubblewrap.UID_FIRST)
+    if not trouble:
+        return Check("images", OK, "tasks can write to their images")
+    detail, _, fix = trouble.rpartition("; ")
+    return Check("images", WARN, f"{detail}: tasks with images go to other machines", fix)
 
 
 def work_disks(root: Path = Path("/"), *, is_root: bool | None = None) -> Check:

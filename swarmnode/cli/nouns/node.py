@@ -60,6 +60,8 @@ def _print_status(status: Document) -> None:
     _print_limits(compute["not_enforced"])
     if trouble := compute.get("data", ("", ""))[1]:
         click.echo(f"datasets: {trouble}")
+    if compute["enabled"] and (trouble := compute.get("image_trouble")):
+        click.echo(f"images: {trouble}")
 
 
 def _membership(status: Document) -> str:

@@ -4,11 +4,15 @@ from swarmnode.executor.port import DataServer, DataWay, JobId, MirrorServer
 
 
 class Unmounted:
-    """The part of an Executor that has to do with datasets, and with networks."""
+    """The part of an Executor that has to do with datasets, images and networks."""
 
     def data_way(self) -> tuple[DataWay, str]:
         """Datasets are fetched like inputs."""
         return DataWay.INSIDE, "jobs in memory have no mounts"
+
+    def image_trouble(self) -> str:
+        """None: a program in memory has its image to itself."""
+        return ""
 
     def sources_in_use(self) -> frozenset[str]:
         """None: nothing is mounted here."""

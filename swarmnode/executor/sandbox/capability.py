@@ -98,7 +98,7 @@ class Capability(msgspec.Struct, frozen=True):
     data_trouble: str
     """Why not in a better way, and the remedy."""
     image_trouble: str = ""
-    """Why a task cannot write to its image."""
+    """Why a task cannot write to its image, and the remedy."""
 
 
 def probe(config: ExecutorConfig, folder: Path) -> Capability:

@@ -12,7 +12,14 @@ from swarmnode.errors import OutputUnsafeError
 from swarmnode.executor.port import Executor, JobId
 from swarmnode.tasks.checkpoint import StoredFile
 from swarmnode.tasks.environments.libc import version_in
-from swarmnode.tasks.environments.naming import ALLOW_BUILD, BUILD, LOCK, TREE, key_of
+from swarmnode.tasks.environments.naming import (
+    ALLOW_BUILD,
+    BUILD,
+    LOCK,
+    TREE,
+    is_image_lock,
+    key_of,
+)
 from swarmnode.tasks.environments.recipe import build_fault
 from swarmnode.tasks.environments.records import BuiltEnvironment, EnvironmentRecord
 from swarmnode.tasks.records import JobRecord
@@ -55,7 +62,12 @@ async def record_of(
     return EnvironmentRecord(
         key=key_of(lock, python, about.machine, allow_build=builds),
         built=BuiltEnvironment(
-            tree.cap, digest, tree.size, about.machine, version_in(about.needs_glibc)
+            tree.cap,
+            digest,
+            tree.size,
+            about.machine,
+            version_in(about.needs_glibc),
+            is_image_lock(lock),
         ),
         python=about.python[:32],
         glibc=about.glibc[:16],

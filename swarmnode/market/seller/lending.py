@@ -46,6 +46,7 @@ class Lending:
             machine=snapshot.kind,
             data=executor.data_way()[0].value,
             brings=executor.bringing.is_possible,
+            writes_images=not executor.image_trouble(),
         )
         await self._do(Surveyed(capacity, fitness))
 

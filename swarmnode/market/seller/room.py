@@ -47,6 +47,8 @@ class Fitness(msgspec.Struct, frozen=True):
     """Environments that were built for the pool can be brought here."""
     data: str = ""
     """How datasets are shown here (swarmnode.executor.port.DataWay)."""
+    writes_images: bool = False
+    """Tasks can write to their images here."""
 
 
 def is_plausible(shape: Shape) -> bool:

@@ -108,6 +108,7 @@ def advert_of(core: Seller, config: SellerConfig, snapshot: MachineSnapshot) -> 
         net_others=() if fitness.net_trouble else config.net_others,
         knows_secrets=True,
         has_secret_place=config.has_secret_place,
+        writes_images=fitness.writes_images,
     )
 
 

@@ -66,6 +66,11 @@ def image_lock(digest: str) -> str:
     return f"image {digest}\n"
 
 
+def is_image_lock(lock: bytes) -> bool:
+    """Whether it is of an image: a whole system, not a folder of packages."""
+    return lock.startswith(b"image ")
+
+
 _PREFIX: Final = re.compile(r"(?:/[^/\x00-\x1f\x7f]{1,255})+")
 _NO_PREFIX: Final = frozenset((
     "bin", "dev", "env", "etc", "lib", "lib32", "lib64", "libx32", "proc", "run", "sbin", "sys",

@@ -24,6 +24,8 @@ class BuiltEnvironment(Record, frozen=True):
     glibc: str = ""
     """The oldest C library of a machine that it can run with; empty: it brings one, or nobody has
     looked."""
+    is_image: bool = False
+    """A whole system, which its task may write to; older records do not say."""
 
     @property
     def name(self) -> str:

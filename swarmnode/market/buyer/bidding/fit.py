@@ -60,6 +60,7 @@ class Requirement(StrEnum):
     GPU = "gpu"
     ENVIRONMENT = "environment"
     NET = "net"
+    IMAGE = "image"
     OTHER = "other"
 
 
@@ -74,6 +75,7 @@ class Lack(msgspec.Struct, frozen=True):
 
 FOREIGN: Final = "is of another lab, and the secrets of the task stay in yours (secret_to)"
 OLDER: Final = "runs an older version, which would run the task without its secrets: upgrade it"
+READ_ONLY: Final = "can only show the image to be read"
 NO_PLACE: Final = "has no place for secrets (its compute.sandbox is container)"
 
 
@@ -89,6 +91,8 @@ def unfit_because(
     is_ours = own_lab is None or seen.lab == own_lab
     if lack := _too_small(spec.shape, advert) or _lacking(spec, advert):
         return lack
+    if _image_unwritten(spec, peer, advert):
+        return Lack(READ_ONLY, Requirement.IMAGE)
     if words := _data_unseen(spec, advert):
         return Lack(words)
     words = _out_of_reach(spec, advert, is_ours=is_ours)
@@ -179,6 +183,12 @@ def _lacking_environment(spec: TaskSpec, advert: ResourceAdvert) -> str:
     if spec.env.startswith(BUILD):
         return f"has no CPython {spec.env.removeprefix(BUILD)} to build an environment with"
     return f"has no environment {spec.env!r}"
+
+
+def _image_unwritten(spec: TaskSpec, peer: PeerId, advert: ResourceAdvert) -> bool:
+    """The task could only read its image there, and nobody has said that it should run there."""
+    is_image = spec.built is not None and spec.built.is_image
+    return is_image and not advert.writes_images and peer not in spec.require
 
 
 def _data_unseen(spec: TaskSpec, advert: ResourceAdvert) -> str:

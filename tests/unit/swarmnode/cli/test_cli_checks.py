@@ -84,6 +84,15 @@ def test_what_a_task_sees_is_shut_off_by_bubblewrap_or_landlock_or_said_to_be_op
     assert "Linux 5.19" in found.fix
 
 
+def test_where_tasks_can_only_read_their_images_it_is_said_why_and_what_would_help() -> None:
+    found = checks_machine.images(Path("/proc"), sandbox="bwrap")  # nothing can be laid over that
+    assert found.status == checks.WARN
+    assert "images can only be read here (OSError" in found.detail
+    assert "go to other machines" in found.detail
+    assert "overlayfs" in found.fix
+    assert checks_machine.images(Path("/proc"), sandbox="container").status == checks.OK
+
+
 def test_a_rate_at_the_disk_is_held_by_version_two_only(tmp_path: Path) -> None:
     assert checks_machine.disk_io(0, tmp_path, tmp_path).status == checks.OK
     if not disk_under(str(tmp_path)):

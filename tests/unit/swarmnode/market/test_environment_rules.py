@@ -13,6 +13,9 @@ from swarmnode.tasks.environments.naming import (
     COMMAND,
     IMAGE_COMMAND,
     UV,
+    conda_lock,
+    image_lock,
+    is_image_lock,
     is_recipe,
     key_of,
     name_of,
@@ -54,6 +57,12 @@ def test_images_are_unpacked_where_a_machine_says_that_it_does() -> None:
     build = replace(CALL, env="build:image", machine="")
     assert lacks(build) == "no images are unpacked here"
     assert lacks(build, replace(HERE, environments=("build:3.11", "build:image"))) == ""
+
+
+def test_what_a_build_made_of_an_image_is_known_as_one_and_other_builds_are_not() -> None:
+    assert is_image_lock(image_lock("ab").encode())
+    assert not is_image_lock(conda_lock("ab", "/opt/conda").encode())
+    assert not is_image_lock(b"numpy==2.0 --hash=sha256:ab\n")
 
 
 def test_only_what_our_own_recipes_make_is_signed() -> None:

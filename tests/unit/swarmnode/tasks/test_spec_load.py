@@ -182,6 +182,10 @@ def test_a_spec_of_the_wire_is_taken_as_it_is_read_and_in_no_other_way() -> None
     assert needy.built is not None
     assert needy.built.glibc == "2.38"
     assert spec_from_dict(spec_as_dict(needy)) == needy
+    image = spec_from_dict({"run": ["x"], "built": built | {"image": True}})
+    assert image.built is not None
+    assert image.built.is_image
+    assert spec_from_dict(spec_as_dict(image)) == image
     of_others = "@" + "0" * (len(spec.env) - 1)
     assert not is_sound(replace(spec, env=of_others))
     assert not is_sound(replace(spec, env=spec.env[:-1], data=(("/data//a", cap),)))

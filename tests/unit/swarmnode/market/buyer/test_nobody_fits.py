@@ -7,7 +7,7 @@ from p2p.ids import LabId, PeerId
 from p2p.membership.view import Liveness
 from swarmnode.limits import REASON_CHARS_MAX
 from swarmnode.market.buyer import events as e
-from swarmnode.tasks.spec import GpuWant, Shape, TaskSpec
+from swarmnode.tasks.spec import BuiltEnvironment, GpuWant, Shape, TaskSpec
 from tests.buyer_lab import ADVERT, ALICE, BOB, CAROL, DAVE, GIB, Desk
 
 LARGE = TaskSpec(("x",), shape=Shape(memory_bytes=9 * GIB))
@@ -98,3 +98,33 @@ def test_the_reason_is_bounded_and_its_advice_is_whole(machines: int) -> None:
     desk.submit(TaskSpec(("x",), net=("hf",)))
     assert len(desk.record().why) <= REASON_CHARS_MAX
     assert desk.record().why.endswith("its owner's word")
+
+
+IMAGE = BuiltEnvironment("swarm:x", b"d" * 32, 1, "x86_64", is_image=True)
+"""An image that was unpacked for the pool."""
+BRINGS = msgspec.structs.replace(ADVERT, machine="x86_64", brings=True)
+
+
+def test_an_image_goes_to_a_machine_where_its_task_may_write_to_it_and_to_no_other() -> None:
+    desk = Desk()
+    desk.know(BOB, advert=BRINGS)
+    desk.know(CAROL, advert=msgspec.structs.replace(BRINGS, writes_images=True))
+    desk.submit(TaskSpec(("x",), env=IMAGE.name, built=IMAGE))
+    assert list(desk.calls()) == [CAROL]
+    folder = msgspec.structs.replace(IMAGE, is_image=False)
+    other = Desk()
+    other.know(BOB, advert=BRINGS)
+    other.submit(TaskSpec(("x",), env=folder.name, built=folder))
+    assert list(other.calls()) == [BOB]
+
+
+def test_where_no_machine_could_write_to_an_image_the_way_out_is_said() -> None:
+    desk = Desk()
+    desk.know(BOB, advert=BRINGS)
+    desk.submit(TaskSpec(("x",), env=IMAGE.name, built=IMAGE))
+    assert "can only show the image to be read (1 of 1)" in desk.record().why
+    assert "swarm doctor" in desk.record().why
+    named = Desk()
+    named.know(BOB, advert=BRINGS)
+    named.submit(TaskSpec(("x",), env=IMAGE.name, built=IMAGE, require=(BOB,)))
+    assert list(named.calls()) == [BOB], "its submitter has said so"

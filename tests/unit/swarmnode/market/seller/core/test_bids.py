@@ -223,6 +223,15 @@ def test_an_advert_says_what_tasks_may_reach_and_nothing_where_no_network_can_be
     assert advert_of(seller, config, snapshot).net == ()
 
 
+def test_an_advert_says_whether_tasks_may_write_to_their_images() -> None:
+    seller, looked = idle(SellerConfig()), survey()
+    snapshot = MachineSnapshot(1000, 0, MIB, MIB, MIB, MIB, ())
+    assert not advert_of(seller, SellerConfig(), snapshot).writes_images
+    fitness = msgspec.structs.replace(looked.fitness, writes_images=True)
+    seller.handle(msgspec.structs.replace(looked, fitness=fitness), 0.0)
+    assert advert_of(seller, SellerConfig(), snapshot).writes_images
+
+
 def test_a_machine_that_makes_no_networks_refuses_tasks_that_need_one_and_runs_others() -> None:
     seller = idle(SellerConfig(net=("internet",)))
     looked = survey()
