@@ -1,5 +1,10 @@
-"""A file that is kept, or comes, as the answer to a request; and what is only passed on."""
+"""A file that is kept, or comes, as the answer to a request; and what is only passed on.
 
+What is passed on whole is checked as well: each piece waits for the next one, so that the last
+bytes go only when all are right. A part of a file says nothing of its digest.
+"""
+
+import logging
 from collections.abc import Sequence
 from functools import partial
 
@@ -9,8 +14,9 @@ import trio
 from swarmnode.datasets.web import ranges
 from swarmnode.datasets.web.ranges import ByteRange
 from swarmnode.mirror.bringing import FileBringer, FileWant
-from swarmnode.mirror.errors import AskRefusedError, NotKeptError
+from swarmnode.mirror.errors import AskRefusedError, NotKeptError, UpstreamError
 from swarmnode.mirror.exchange import Exchange, MirrorRequest
+from swarmnode.mirror.rules.digest import FileCheck
 from swarmnode.mirror.rules.hub import passed_down
 from swarmnode.mirror.talk import UpstreamAsk, UpstreamPlace
 from swarmnode.mirror.upstream import Upstream, UpstreamAnswer
@@ -19,6 +25,7 @@ SAID = "x-swarm-mirror"
 """The header that says where an answer is from: kept, lab, upstream, passed, or stale."""
 _OF_THE_BYTES = ("content-range", "content-encoding")
 """Headers without which they would be taken for others."""
+log = logging.getLogger("swarm")
 Headers = Sequence[tuple[str, str]]
 
 
@@ -97,22 +104,51 @@ class Giver:
     async def _pass_file(
         self, request: MirrorRequest, file: FileAnswer, part: ByteRange | None
     ) -> None:
-        """From the internet, neither checked nor kept, with what is known of it."""
+        """From the internet, not kept, with what is known of it; checked where it is all of it."""
         headers = (("accept-encoding", "identity"), *([("range", str(part))] if part else []))
         ask = UpstreamAsk(request.method, headers)
         async with self.upstream.followed(file.place, ask) as (_, answer):
+            check = None
             if answer.status in (200, 206):
+                if request.method == "GET" and answer.is_whole:
+                    size = answer.length if file.want.size is None else file.want.size
+                    check = FileCheck(file.want.digest, size)
                 told = [pair for pair in answer.headers if pair[0] in _OF_THE_BYTES]
                 answer.headers = [*file.headers, *told, *answer.framing()]
-            await self.pass_on(answer)
+            if check is None:
+                await self.pass_on(answer)
+            else:
+                await self._pass_checked(answer, check)
 
     async def pass_on(self, answer: UpstreamAnswer) -> None:
         """As it comes. Raises MirrorError."""
-        headers = [*passed_down(answer.headers), *answer.framing(), (SAID, "passed")]
-        await self.exchange.begin(answer.status, headers)
+        await self._begin_passed(answer)
         while piece := await answer.more():
             await self.exchange.send(piece)
         await self.exchange.end()
+
+    async def _pass_checked(self, answer: UpstreamAnswer, check: FileCheck) -> None:
+        held = await _checked(answer, check)
+        await self._begin_passed(answer)
+        while held:
+            following = await _checked(answer, check)
+            await self.exchange.send(held)
+            held = following
+        await self.exchange.end()
+
+    async def _begin_passed(self, answer: UpstreamAnswer) -> None:
+        headers = [*passed_down(answer.headers), *answer.framing(), (SAID, "passed")]
+        await self.exchange.begin(answer.status, headers)
+
+
+async def _checked(answer: UpstreamAnswer, check: FileCheck) -> bytes:
+    """The next piece; nothing at the end. Raises UpstreamError where all of it was not right."""
+    if piece := await answer.more():
+        check.update(piece)
+    elif not check.is_right():
+        log.warning("%s is not what its digest says: its end is not passed on", answer.place)
+        raise UpstreamError(f"{answer.place} is not what its digest says")
+    return piece
 
 
 def _span(part: ByteRange | None, size: int) -> tuple[int, int]:

@@ -54,6 +54,16 @@ class UpstreamAnswer:
         text = "" if self.header("transfer-encoding") else self.header("content-length")
         return int(text) if text.isdigit() and len(text) < 16 else None
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether its body is the file as it is: no part of it, and not packed."""
+        if self.header("content-encoding") not in ("", "identity"):
+            return False
+        all_of_it = f"bytes 0-{(self.length or 0) - 1}/{self.length}"
+        return self.status == 200 or (
+            self.status == 206 and self.header("content-range") == all_of_it
+        )
+
     async def more(self) -> bytes:
         """The next piece of its body; nothing at the end that was announced.
 

@@ -32,10 +32,11 @@ class _Hash(Protocol):
 class FileCheck:
     """The bytes of one file as they come, and whether they are those of its digest."""
 
-    def __init__(self, digest: FileDigest, size: int) -> None:
-        """`size`: of the whole file; git hashes it, too."""
+    def __init__(self, digest: FileDigest, size: int | None) -> None:
+        """`size`: of the whole file, None where nobody says it; git hashes it, too."""
         self._digest, self._size, self._count = digest, size, 0
         if digest.kind == GIT:
+            size = size or 0  # then no bytes but none can be right
             self._hash: _Hash = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
         else:
             self._hash = hashlib.sha256()
@@ -47,7 +48,8 @@ class FileCheck:
 
     def is_right(self) -> bool:
         """Whether that was all, and as it should be."""
-        return self._count == self._size and self._hash.hexdigest() == self._digest.hexadecimal
+        is_all = self._size is None or self._count == self._size
+        return is_all and self._hash.hexdigest() == self._digest.hexadecimal
 
 
 def sha256_of(text: str) -> FileDigest | None:

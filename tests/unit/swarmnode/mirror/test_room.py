@@ -13,9 +13,11 @@ from tests.mirror_lab import (
     BIG,
     COMMIT,
     LAB,
+    MODEL,
     PINNED,
     Internet,
     LabWay,
+    Reply,
     exchange,
     mirror_machines,
     sha256,
@@ -73,6 +75,28 @@ async def test_room_is_made_by_letting_go_of_what_was_used_least_recently(
         internet.large("/o/n/resolve/main/huge", BIG * 2)
         told = await exchange(service, "hf", way, "/o/n/resolve/main/huge")
         assert (told.body, told.headers["x-swarm-mirror"]) == (BIG * 2, "passed")
+
+
+async def test_the_end_of_a_wrong_file_is_not_passed_on_either(
+    tmp_path: Path,
+    authority: Authority,
+    internet: Internet,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Hosts gave other bytes than they named for hours (warehouse#17747)."""
+    internet.large(MODEL, BIG)
+    way, store = LabWay(internet, "hf"), f"cdn-lfs.hf.co/{sha256(BIG)}"
+    async with mirror_machines(tmp_path, authority, LAB, bytes_max=1 << 20) as machines:
+        service = machines["a"].service
+        told = await exchange(service, "hf", way, MODEL)
+        assert (told.body, told.headers["x-swarm-mirror"]) == (BIG, "passed")
+        internet.put(store, Reply(BIG[:-1] + b"D"))
+        with pytest.raises(h11.RemoteProtocolError):
+            await exchange(service, "hf", way, MODEL)
+        assert "cdn-lfs.hf.co" in caplog.text
+        assert "is not what its digest says" in caplog.text
+        told = await exchange(service, "hf", way, MODEL, {"range": "bytes=5-9"})
+        assert (told.status, told.body) == (206, BIG[5:10])  # of a part nobody can tell
 
 
 async def test_what_a_bad_disk_made_of_a_file_is_fetched_again(
