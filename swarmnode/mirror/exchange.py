@@ -14,10 +14,11 @@ import h11
 import trio
 
 from swarmnode.mirror.errors import AskRefusedError, MirrorError
-from swarmnode.mirror.limits import ASK_HEAD_BYTES_MAX, ASK_IDLE_S
+from swarmnode.mirror.limits import ASK_HEAD_BYTES_MAX, ASK_IDLE_S, PAGE_GIVEN_S
 from swarmnode.mirror.talk import as_bytes
 
 _RECEIVE_BYTES: Final = 16 * 1024
+_SEND_BYTES: Final = 256 * 1024
 _DOT_S: Final = 3.0
 _DOTS_MAX: Final = 20_000
 """Sixteen hours; clients take lines of 64 KiB."""
@@ -149,10 +150,12 @@ class Exchange:
     async def answer(
         self, status: int, headers: Iterable[tuple[str, str]], body: bytes = b""
     ) -> None:
-        """All of an answer that is short."""
-        await self.begin(status, [*headers, ("content-length", str(len(body)))])
-        await self.send(body)
-        await self.end()
+        """All of an answer that is in memory: a program has to take it, or its connection ends."""
+        with trio.fail_after(PAGE_GIVEN_S):
+            await self.begin(status, [*headers, ("content-length", str(len(body)))])
+            for at in range(0, len(body), _SEND_BYTES):  # no second copy of all of it
+                await self.send(body[at : at + _SEND_BYTES])
+            await self.end()
 
     async def _refuse(self, error: MirrorError) -> None:
         if self._told or (self.has_begun and self._http.our_state is not h11.IDLE):

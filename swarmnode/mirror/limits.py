@@ -14,7 +14,12 @@ MIRROR_CONNECTIONS_MAX: Final = 128
 """Of one task at once, and so of files on their way for it: uv and loaders of models hold fifty."""
 
 PAGES_AT_ONCE: Final = 8
-"""Index pages and answers of the hub's API on their way to one task: each is in memory whole."""
+"""Index pages and answers of the hub's API on their way to one task: each is in memory whole, once
+while it is sent."""
+
+PAGE_GIVEN_S: Final = 60.0
+"""For a task to take one: it comes from this machine's memory, where 64 MiB take a moment; who does
+not read has it broken off."""
 
 ASK_HEAD_BYTES_MAX: Final = 32 * 1024
 """Of a request: signed addresses of the hub take a few KiB."""

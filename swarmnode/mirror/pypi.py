@@ -54,6 +54,7 @@ class PypiMirror:
         page, stale = await self._pages.told(str(place), ask, fresh_s=_FRESH_S)
         kind = simple.preferred(request.header("accept"))
         body = await self._workers.run(partial(_page, page.body, str(place), kind))
+        del page  # as large once more
         told = [("content-type", kind), ("cache-control", "max-age=0, must-revalidate")]
         await giver.exchange.answer(200, [*told, (SAID, stale or "upstream")], body)
 

@@ -11,6 +11,7 @@ from swarmnode.mirror.errors import MirrorError, UpstreamError
 from swarmnode.mirror.exchange import Exchange, MirrorRequest
 from swarmnode.mirror.limits import (
     ASK_IDLE_S,
+    PAGE_GIVEN_S,
     PASSED_HEAD_S,
     UPSTREAM_HEAD_S,
     UPSTREAM_STALL_S,
@@ -151,3 +152,21 @@ async def test_a_program_that_does_not_come_to_the_end_of_asking_is_left(
 
     await Exchange(far).run(answer)
     assert trio.current_time() == pytest.approx(ASK_IDLE_S)
+
+
+async def test_a_page_that_nobody_reads_is_not_held_for_ever(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Eight at once are all that a task has: who does not read them has none, and no memory."""
+
+    async def answer(request: MirrorRequest) -> None:
+        del request
+        await exchange.answer(200, [], bytes(1 << 20))
+
+    near, far = trio.testing.lockstep_stream_pair()
+    exchange, started_s = Exchange(far), trio.current_time()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(exchange.run, answer)
+        await near.send_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        await near.receive_some(100)
+    assert trio.current_time() - started_s == pytest.approx(PAGE_GIVEN_S)
