@@ -71,7 +71,7 @@ def _lay_out_prefix(top: str, digest: str, where: str) -> None:
 
 def _lay_out_image(top: str, digest: str) -> None:
     root = os.path.join(top, "root")
-    image = oci.plain_archive(os.path.join(top, ".image"), [BYTES_MAX])
+    image = oci.plain_archive(os.path.join(top, ".image"), oci.Budget(BYTES_MAX))
     source = oci.ImageSource(image)
     settings, layers = oci.image_in(source, digest)
     machine = _MACHINES.get(str(settings.get("architecture")), str(settings.get("architecture")))
@@ -93,7 +93,7 @@ def _lay_out_image(top: str, digest: str) -> None:
 
 
 def _apply(root: str, source: "oci.ImageSource", layers: "list[tuple[str, str]]") -> None:
-    names, size = [ENTRIES_MAX], [BYTES_MAX]
+    names, size = [ENTRIES_MAX], oci.Budget(BYTES_MAX)
     folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
     for number, (name, digest) in enumerate(layers):
         _say("layer %d of %d" % (number + 1, len(layers)))

@@ -13,10 +13,11 @@ _JSON_MAX = 8 << 20
 _MANIFESTS_MAX = 64
 _NAMES_MAX = 20000
 """In an archive of images: some for each layer."""
-_FREE_BYTES = 64 << 20
-_GZIP_RATIO_MAX, _ZSTD_RATIO_MAX = 1100, 33000
-"""Times a layer may be larger than packed, beside a little: no gzip gives more than 1,032, and
-zstd has 128 KiB of zeros, as a file with holes in it has them, in 4 bytes."""
+_FREE_BYTES, _RATIO_MAX = 4 << 30, 200
+"""What all layers may have however they are packed, and beside that for each packed byte. Nothing
+says how long a layer is but its maker, and a gigabyte of zeros is 32 KB by zstd, 1 MB by gzip: so
+what unpacking costs grows with what was sent. A large /var/log/lastlog is within the first (of user
+7,000,000 it has 2 GB); whatever people pack for its own sake is far within the second."""
 _LAYERS_MAX = 256
 """Docker itself makes 127 at most."""
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
@@ -88,7 +89,30 @@ class Part:
         return data
 
 
-def plain_archive(path: str, budget: "list[int]") -> str:
+class Budget:
+    """What all layers of an image may have once they are unpacked."""
+
+    def __init__(self, bytes_max: int, free_bytes: int = _FREE_BYTES) -> None:
+        self._left, self._earned = bytes_max, free_bytes
+
+    def earn(self, packed: int) -> None:
+        """So many bytes were sent to be unpacked."""
+        self._earned += _RATIO_MAX * packed
+
+    def spend(self, count: int) -> None:
+        """So many came of them. Raises RefusedError."""
+        self._left -= count
+        self._earned -= count
+        if self._left < 0:
+            raise RefusedError("the layers have more bytes than an image may have")
+        if self._earned < 0:
+            raise RefusedError(
+                "the layers have far more bytes than they are packed in: 4 GiB may be, and %d for "
+                "each that is packed (leave files of zeros out of the image)" % _RATIO_MAX
+            )
+
+
+def plain_archive(path: str, budget: Budget) -> str:
     """The archive itself, where it came packed by gzip as a whole. Raises RefusedError."""
     if os.path.isdir(path):
         return path
@@ -106,13 +130,11 @@ def plain_archive(path: str, budget: "list[int]") -> str:
 class Plain:
     """A layer's own bytes, hashed as they are read; `budget` is what all of them may have."""
 
-    def __init__(self, part: Part, budget: "list[int]") -> None:
-        packed = part.left
+    def __init__(self, part: Part, budget: Budget) -> None:
+        budget.earn(part.left)
         head = part.read(4)
         file = _Again(head, part)
         is_zstd = head == _ZSTD or (head[1:] == _SKIPPED and head[0] >> 4 == 5)
-        ratio = _ZSTD_RATIO_MAX if is_zstd else _GZIP_RATIO_MAX
-        self._left = _FREE_BYTES + ratio * packed
         if is_zstd:
             import frames  # type: ignore[import-not-found]  # few have it
 
@@ -127,12 +149,7 @@ class Plain:
             data: bytes = self._file.read(size)
         except (OSError, EOFError, zlib.error) as error:
             raise RefusedError("a layer is damaged: %s" % error) from error
-        self._budget[0] -= len(data)
-        self._left -= len(data)
-        if self._left < 0:
-            raise RefusedError("a layer has far more bytes than it could be packed from")
-        if self._budget[0] < 0:
-            raise RefusedError("the layers have more bytes than an image may have")
+        self._budget.spend(len(data))
         self._hash.update(data)
         return data
 

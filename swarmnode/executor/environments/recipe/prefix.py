@@ -37,7 +37,7 @@ def lay_out(top: str, digest: str, names: int, size: int) -> "dict[str, object]"
     if not os.path.isfile(archive) or _digest_of(archive) != digest:
         raise RefusedError("it is not what the lock names")
     with open(archive, "rb") as file:
-        plain = oci.Plain(oci.Part(file, 0, os.path.getsize(archive)), [size])
+        plain = oci.Plain(oci.Part(file, 0, os.path.getsize(archive)), oci.Budget(size))
         os.unlink(archive)
         folder = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
         unpack.apply(folder, Tar(plain), [names])

@@ -66,27 +66,11 @@ def test_a_frame_that_asks_for_much_memory_is_refused(tmp_path: Path) -> None:
     assert (done.returncode, "too much memory" in done.stderr) == (65, True), done.stderr
 
 
-def test_a_file_of_zeros_is_no_bomb_and_a_bomb_ends_at_the_bytes_of_an_image(
-    tmp_path: Path,
-) -> None:
+def test_a_file_of_zeros_is_no_bomb(tmp_path: Path) -> None:
     """moby/moby#5419: a log of last logins has gigabytes of nothing where user ids are large."""
     plain = layer(Item("var/log/lastlog", bytes(96 << 20)))
     done = unpacked(tmp_path, plain, packed_by_zstd(plain))
     assert done.returncode == 0, done.stderr
-    zeros = bytes([(131072 << 3 | 2) & 255]) + (131072 << 3 | 2).to_bytes(3, "little")[1:] + b"\0"
-    bomb = b"\x28\xb5\x2f\xfd\x00\x70" + zeros * 2000  # 262 MB of 8 KB
-    (tmp_path / "bomb").write_bytes(bomb)
-    sys.path.insert(0, str(RECIPE.parent))
-    try:
-        import oci  # type: ignore[import-not-found]
-        import tarball  # type: ignore[import-not-found]
-
-        with open(tmp_path / "bomb", "rb") as file:
-            bounded = oci.Plain(oci.Part(file, 0, len(bomb)), [1 << 20])
-            with pytest.raises(tarball.RefusedError, match="more bytes than an image"):
-                bounded.finish("")
-    finally:
-        sys.path.remove(str(RECIPE.parent))
 
 
 def test_a_machine_without_the_library_says_so(tmp_path: Path) -> None:
