@@ -93,14 +93,16 @@ def _lay_out_image(top: str, digest: str) -> None:
 
 
 def _apply(root: str, source: "oci.ImageSource", layers: "list[tuple[str, str]]") -> None:
-    names, size = [ENTRIES_MAX], oci.Budget(BYTES_MAX)
+    names, size, dropped = [ENTRIES_MAX], oci.Budget(BYTES_MAX), 0
     folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
     for number, (name, digest) in enumerate(layers):
         _say("layer %d of %d" % (number + 1, len(layers)))
         plain = oci.Plain(source.opened(name), size)
-        unpack.apply(folder, Tar(plain), names)
+        dropped += unpack.apply(folder, Tar(plain), names)
         plain.finish(digest)
     os.close(folder)
+    if dropped:
+        _say("dropped: %d names of devices and pipes, which no task is given" % dropped)
 
 
 def even(root: str) -> int:

@@ -9,7 +9,7 @@ import os
 import stat
 from hashlib import blake2b
 
-from tarball import DEVICE, FILE, FOLDER, LINK, RefusedError, Tar, TarMember  # type: ignore[import-not-found]
+from tarball import DEVICE, FILE, FOLDER, LINK, NAME, RefusedError, Tar, TarMember  # type: ignore[import-not-found]
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -39,21 +39,31 @@ class Made:
             self._hashes.add(above)
         return len(self._hashes) - before
 
+    def drop(self, parts: "tuple[bytes, ...]") -> None:
+        """The layer has it no more."""
+        self._hashes.discard(self._of(parts))
+
     def has(self, parts: "tuple[bytes, ...]") -> bool:
         """Whether the layer has it itself."""
+        return self._of(parts) in self._hashes
+
+    def _of(self, parts: "tuple[bytes, ...]") -> bytes:
         above = b""
         for part in parts:
             above = _hash_of(above, part)
-        return above in self._hashes
+        return above
 
 
 def _hash_of(above: bytes, part: bytes) -> bytes:
     return blake2b(above + part, digest_size=16).digest()
 
 
-def apply(root: int, tar: "Tar", budget: "list[int]") -> None:
-    """One layer; `budget` is how many names all of them may have. Raises RefusedError."""
-    made = Made()
+def apply(root: int, tar: "Tar", budget: "list[int]") -> int:
+    """One layer; `budget` is how many names all of them may have. Raises RefusedError.
+
+    Returns how many names of devices and pipes were dropped.
+    """
+    made, devices, dropped = Made(), Made(), 0
     opaque = []
     for member in tar.members():
         parts = _parts(member.name)
@@ -68,7 +78,11 @@ def apply(root: int, tar: "Tar", budget: "list[int]") -> None:
             opaque.append(parts[:-1])
         elif is_mark:
             _hide(root, parts, made)
+        elif _is_device(member, devices):
+            devices.add(parts)
+            dropped += 1
         else:
+            devices.drop(parts)
             _put(root, parts, member, tar)
     for parts in opaque:  # it is about the layers below, wherever it stands in this one
         folder = _down_or_none(root, parts)
@@ -77,6 +91,14 @@ def apply(root: int, tar: "Tar", budget: "list[int]") -> None:
         for name in os.listdir(folder):
             _prune(folder, os.fsencode(name), (*parts, os.fsencode(name)), made)
         os.close(folder)
+    return dropped
+
+
+def _is_device(member: "TarMember", devices: "Made") -> bool:
+    """One, or one more name of one that this layer has; a name is of its own layer's files."""
+    if member.kind == NAME:
+        return devices.has(_parts(member.target))
+    return bool(member.kind == DEVICE)
 
 
 def _parts(name: bytes) -> "tuple[bytes, ...]":
@@ -189,8 +211,6 @@ def _prune(folder: int, name: bytes, parts: "tuple[bytes, ...]", made: "Made") -
 
 
 def _put(root: int, parts: "tuple[bytes, ...]", member: "TarMember", tar: "Tar") -> None:
-    if member.kind == DEVICE:
-        return
     folder, name = down(root, parts[:-1], make=True), parts[-1]
     try:
         if member.kind == FOLDER:

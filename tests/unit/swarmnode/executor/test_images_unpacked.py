@@ -139,6 +139,15 @@ CONTAINED: dict[str, tuple[list[bytes], Check]] = {
         [layer(Item("n", kind=C), Item("p", kind=P), Item("su", b"1", mode=0o6755))],
         lambda r: names(r) == ["etc", "su"] and (r / "su").stat().st_mode & 0o7777 == 0o755,
     ),
+    "more names of a device, and a file in the place of one": (
+        [
+            layer(
+                Item("d/n", kind=C), Item("d/m", kind=H, to="./d/n"), Item("d/k", kind=H, to="d/m"),
+                Item("x", kind=C), Item("x", b"1"), Item("y", kind=H, to="x"),
+            )
+        ],
+        lambda r: names(r) == ["etc", "x", "y"] and text(r / "y") == "1",
+    ),
     "opaque before and after what is new": (
         [
             layer(Item("o/old", b"1"), Item("o/s/old")),
