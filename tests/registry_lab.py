@@ -1,7 +1,10 @@
 """A registry on this machine that can be told to be slow of mind, to lie or to break off."""
 
+import gzip
 import hashlib
 import json
+import os
+import platform
 import re
 import ssl
 import threading
@@ -10,11 +13,23 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
-from tests.image_lab import settings_of
+from swarmnode.project.images.saved import image_at
+from swarmnode.project.registry.client import Registry
+from swarmnode.project.registry.layers import brought
+from swarmnode.project.registry.logins import Login
+from swarmnode.project.registry.pull import Documents, RemoteImage
+from swarmnode.project.registry.reference import reference_of
+from tests.image_lab import Item, layer, settings_of
 
 OCI = "application/vnd.oci.image"
 DOCKER = "application/vnd.docker"
+
+LAYERS = [layer(Item("a", os.urandom(3000))), layer(Item("b", b"2"))]
+PACKED = [gzip.compress(one) for one in LAYERS]
+MACHINE = platform.machine()
+LOGIN = Login("Basic " + b64encode(b"me:secret").decode())
 
 
 @dataclass
@@ -238,3 +253,21 @@ def registry(shelf: Shelf, tls: ssl.SSLContext | None = None) -> Iterator[str]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def looked(
+    folder: Path, address: str, which: str = "x:1", login: Login = LOGIN
+) -> tuple[RemoteImage, Documents, Registry]:
+    reference = reference_of(f"docker://{address}/{which}")
+    asked = Registry(reference, login)
+    documents = Documents(reference, asked, folder, wait=lambda s: None)
+    return documents.look(MACHINE), documents, asked
+
+
+def fetched(folder: Path, address: str, which: str = "x:1", login: Login = LOGIN) -> str:
+    """The digest of the image in the layout that was brought."""
+    image, documents, asked = looked(folder, address, which, login)
+    with brought(image, asked, documents, lambda size: None, wait=lambda s: None) as layout:
+        for one in image.layers:
+            assert digest_of((layout / "blobs/sha256" / one.digits).read_bytes()) == one.digest
+        return image_at(layout).digest
