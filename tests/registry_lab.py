@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import parse_qs
 
 from swarmnode.project.images.saved import image_at
 from swarmnode.project.registry.client import Registry
@@ -42,6 +43,10 @@ class Shelf:
     login: str = ""
     """`user:password` that is wanted, if any."""
     gives_tokens: bool = False
+    identity_token: str = ""
+    """Wanted instead of a login by who gives tokens, if any."""
+    forms: list[dict[str, str]] = field(default_factory=list)
+    """What was posted for tokens."""
     token_uses: int = 1000
     """So many requests a token lasts."""
     realm: str = ""
@@ -142,6 +147,11 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._serve()
 
+    def do_POST(self) -> None:
+        form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+        self.shelf.forms.append({key: values[0] for key, values in form.items()})
+        self._serve()
+
     def _serve(self) -> None:
         shelf = self.shelf
         shelf.asked.append((self.command, self.path, dict(self.headers.items())))
@@ -180,11 +190,18 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _token(self) -> None:
         shelf = self.shelf
+        is_post = self.command == "POST"
+        if shelf.identity_token or is_post:
+            given = shelf.forms[-1].get("refresh_token") if is_post else ""
+            if not given or given != shelf.identity_token:
+                self._answer(401 if shelf.identity_token else 405, b"{}")
+                return
         if shelf.login and self.headers.get("Authorization") != _basic(shelf.login):
             self._answer(401, b"{}")
             return
         shelf.tokens, shelf.uses = shelf.tokens + 1, 0
-        self._answer(200, json.dumps({"token": f"token-{shelf.tokens}"}).encode())
+        name = "access_token" if is_post else "token"
+        self._answer(200, json.dumps({name: f"token-{shelf.tokens}"}).encode())
 
     def _manifest(self, which: str) -> None:
         if which not in self.shelf.manifests:

@@ -190,12 +190,7 @@ class Registry:
             raise ProjectError(
                 f"{self._reference.host} has its tokens given without TLS: {realm[:80]}"
             )
-        scope = f"repository:{self._reference.name}:pull"
-        asked = urlencode({"service": told.get("service", ""), "scope": scope})
-        url = f"{realm}{'&' if '?' in realm else '?'}{asked}"
-        request = urllib.request.Request(url)  # noqa: S310
-        if self._login.header:
-            request.add_unredirected_header("Authorization", self._login.header)
+        request = self._token_request(realm, told.get("service", ""))
         try:
             with self._opened(request) as answer:
                 given = json.loads(answer.read(_TOKEN_BYTES_MAX))
@@ -212,6 +207,21 @@ class Registry:
         if not isinstance(token, str) or not re.fullmatch(r"[\x21-\x7e]+", token):
             raise ProjectError(f"{request.host} gives a token that is none")
         return f"Bearer {token}"
+
+    def _token_request(self, realm: str, service: str) -> urllib.request.Request:
+        """With what proves who we are: a password, or an identity token, which is in the body.
+
+        Source: https://distribution.github.io/distribution/spec/auth/oauth/
+        """
+        asked = {"service": service, "scope": f"repository:{self._reference.name}:pull"}
+        if token := self._login.identity_token:
+            asked |= {"grant_type": "refresh_token", "client_id": "swarm", "refresh_token": token}
+            return urllib.request.Request(realm, data=urlencode(asked).encode())  # noqa: S310
+        url = f"{realm}{'&' if '?' in realm else '?'}{urlencode(asked)}"
+        request = urllib.request.Request(url)  # noqa: S310
+        if self._login.header:
+            request.add_unredirected_header("Authorization", self._login.header)
+        return request
 
     def _refusal(self, error: urllib.error.HTTPError, path: str) -> ProjectError | CutError:
         with error:
@@ -249,7 +259,8 @@ class Registry:
 
     def _denied(self, why: str) -> str:
         host = self._reference.host
-        whom = "your login" if self._login.header else "everybody"
+        has_login = self._login.header or self._login.identity_token
+        whom = "your login" if has_login else "everybody"
         remedy = self._login.note or f"`docker login {host}` keeps one that is read here"
         return (
             f"{host} gives no {self._named()}: {why}. Either there is none, or it is not for "

@@ -35,9 +35,11 @@ class _DockerConfig(msgspec.Struct, frozen=True):
 class Login:
     """What a registry is told of this person; not shown in any text."""
 
-    def __init__(self, header: str = "", note: str = "") -> None:
+    def __init__(self, header: str = "", note: str = "", identity_token: str = "") -> None:
         self.header = header
         """Of HTTP, empty for nobody in particular."""
+        self.identity_token = identity_token
+        """For who gives a registry's tokens, in place of a password: a refresh token of OAuth 2."""
         self.note = note
         """Why a login that there is cannot be used."""
 
@@ -51,10 +53,10 @@ def login_for(host: str, environ: Mapping[str, str], home: Path) -> Login:
     helpers = [one for key, one in (config.cred_helpers or {}).items() if _host_in(key) in keys]
     entries = [one for key, one in (config.auths or {}).items() if _host_in(key) in keys]
     for entry in entries:
+        if entry.identitytoken:  # beside it may stand a user who is nobody (az acr login)
+            return Login(note=_over(file, host), identity_token=entry.identitytoken)
         if header := _basic(entry, file):
             return Login(header)
-        if entry.identitytoken:
-            return Login(note=f"{file} has an identity token for {host}, which is not used here")
     helper = helpers[0] if helpers else config.creds_store if entries else ""
     if helper:
         return Login(
@@ -62,6 +64,13 @@ def login_for(host: str, environ: Mapping[str, str], home: Path) -> Login:
             "run here: `auths` must have it (docker login with another DOCKER_CONFIG)"
         )
     return Login()
+
+
+def _over(file: Path, host: str) -> str:
+    return (
+        f"the identity token of {host} in {file} may be over, or not be taken: log in anew with "
+        f"what wrote it there (az acr login, docker login {host})"
+    )
 
 
 def _read(file: Path) -> _DockerConfig:

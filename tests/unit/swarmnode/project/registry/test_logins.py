@@ -51,9 +51,16 @@ def test_a_program_that_keeps_logins_is_not_run_and_that_is_said(tmp_path: Path)
         assert not login.header
         assert "docker-credential-gcloud, which is not run here" in login.note
         assert not login_for("quay.io", {"DOCKER_CONFIG": str(tmp_path)}, tmp_path).note
-    (tmp_path / "config.json").write_text('{"auths": {"gcr.io": {"identitytoken": "x"}}}')
-    login = login_for("gcr.io", {"DOCKER_CONFIG": str(tmp_path)}, tmp_path)
-    assert "identity token" in login.note
+
+
+def test_an_identity_token_goes_before_the_user_that_stands_beside_it(tmp_path: Path) -> None:
+    nobody = b64encode(b"00000000-0000-0000-0000-000000000000:").decode()
+    for more in ({}, {"auth": nobody}, {"username": "<token>", "password": "old"}):
+        config = {"auths": {"x.azurecr.io": {"identitytoken": "t", **more}}}
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        login = login_for("x.azurecr.io", {"DOCKER_CONFIG": str(tmp_path)}, tmp_path)
+        assert (login.header, login.identity_token) == ("", "t")
+        assert "az acr login" in login.note
 
 
 @pytest.mark.parametrize(

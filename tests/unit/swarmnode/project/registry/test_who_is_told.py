@@ -31,6 +31,30 @@ def test_a_token_is_had_with_the_login_and_renewed_when_it_is_over(tmp_path: Pat
     assert not any("Basic" in one for one in sent), "the login goes to who gives tokens"
 
 
+def test_an_identity_token_is_given_to_who_gives_tokens_and_stands_in_no_address(
+    tmp_path: Path,
+) -> None:
+    """As `az acr login` leaves it: docker takes it, others did not (containers/image#748)."""
+    shelf = Shelf(identity_token="id/secret+=", gives_tokens=True, token_uses=2)
+    image_on(shelf, "team/x", PACKED, settings_for(LAYERS))
+    identity = Login(identity_token=shelf.identity_token)
+    with registry(shelf) as address:
+        fetched(tmp_path, address, "team/x:1", identity)
+        assert set(shelf.paths("/token")) == {"POST /token"}
+        assert len(shelf.forms) > 1, "a long pull outlives a token"
+        form = shelf.forms[0]
+        assert (form["grant_type"], form["service"]) == ("refresh_token", "lab")
+        assert form["scope"] == "repository:team/x:pull"
+        assert not any("secret" in str((path, headers)) for _, path, headers in shelf.asked)
+        for wanted, code in (("other", 401), ("", 405)):  # it is over; a password alone is taken
+            shelf.identity_token = wanted
+            over = Login(note="log in anew", identity_token="id/secret+=")
+            said = rf"login is refused \({code}\).*for your login \(log in anew"
+            with pytest.raises(ProjectError, match=said) as caught:
+                looked(tmp_path / str(code), address, "team/x:1", over)
+            assert "secret" not in str(caught.value)
+
+
 def test_everybody_has_a_token_of_a_public_image(tmp_path: Path) -> None:
     shelf = Shelf(gives_tokens=True)
     image_on(shelf, "x", PACKED, settings_for(LAYERS))
