@@ -19,6 +19,8 @@ PORTS: Final = (443, 80)
 PRESETS: Final[Mapping[str, tuple[str, ...]]] = {
     # https://pip.pypa.io/en/stable/cli/pip_install: the index, and where its files lie
     "pypi": ("pypi.org", "files.pythonhosted.org"),
+    # https://pytorch.org/get-started: its own index, and where the files of that lie
+    "pytorch": ("download.pytorch.org", "download-r2.pytorch.org"),
     # https://huggingface.co/docs/hub/storage-backends: the hub, its CDNs and its chunk store (Xet)
     "hf": ("huggingface.co", "*.huggingface.co", "hf.co", "*.hf.co"),
     # https://docs.wandb.ai/support: the API; files of runs go to a bucket of theirs

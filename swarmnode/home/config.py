@@ -178,7 +178,7 @@ class ComputeSection(_Section):
     """`container`: the node runs in one without user namespaces, each task as a user of its own."""
     tasks_folder: str = ""
     """Absolute; empty: inside the node's state, which `container`'s users cannot enter."""
-    net: tuple[str, ...] = _places(reach.NONE, "pypi", form=reach.owners_word)
+    net: tuple[str, ...] = _places(reach.NONE, "pypi", "pytorch", form=reach.owners_word)
     """What of the network tasks of one's own lab may ask for: docs/tasks.md has the words."""
     net_others: tuple[str, ...] = _places(reach.NONE, form=reach.owners_word)
     """The same for tasks of other labs."""

@@ -6,7 +6,7 @@ It imports nothing heavy: the command line shows these words in its help.
 from enum import StrEnum
 from typing import Final
 
-NET_WORDS: Final = "none, pypi, hf, wandb, github, HOST[:PORT], *.HOST, internet"
+NET_WORDS: Final = "none, pypi, pytorch, hf, wandb, github, HOST[:PORT], *.HOST, internet"
 """As `swarmnode.reach` knows them."""
 
 

@@ -28,7 +28,7 @@ NAMES = [
     "pypi.org", "files.pythonhosted.org", "huggingface.co", "cdn-lfs.huggingface.co",
     "cas-bridge.xethub.hf.co", "api.wandb.ai", "storage.googleapis.com", "github.com",
     "codeload.github.com", "raw.githubusercontent.com", "github-cloud.s3.amazonaws.com",
-    "example.org",
+    "download.pytorch.org", "download-r2.pytorch.org", "example.org",
 ]  # fmt: skip
 FETCH = """
 import ssl, sys, urllib.request

@@ -277,7 +277,7 @@ def spec_of_build(lock: "Lock", inputs: dict[str, str]) -> Document:
         "inputs": inputs,
         "outputs": [TREE],
         "shape": {"cpu": 1, "mem": "1G", "disk": _room_for(lock)},
-        "net": [_INDEXES] if lock.is_online else [],
+        "net": [_INDEXES, *lock.net] if lock.is_online else [],
         "timeout": _BUILD_TIMEOUT,
         "retries": _RETRIES,
     }

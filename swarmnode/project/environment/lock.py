@@ -13,7 +13,16 @@ import msgspec
 from swarmnode.errors import ProjectError
 from swarmnode.project.environment.faults import no_requirement, words_for
 from swarmnode.project.environment.find import Kind, NeedsFile
-from swarmnode.project.environment.indexes import Indexes, is_private
+from swarmnode.project.environment.indexes import Indexes
+from swarmnode.project.environment.origins import (
+    LockOrigins,
+    NamedPlaces,
+    lines_for,
+    named_by_uv,
+    named_in,
+    origins_of,
+    own_indexes,
+)
 from swarmnode.project.environment.stale import is_frozen, project_files, refuse_stale
 from swarmnode.project.environment.texts import block_in, bytes_of, decoded, table_in, text_of
 from swarmnode.project.environment.uv import said_by_uv
@@ -35,11 +44,6 @@ _INCLUDE: Final = re.compile(r"^\s*(?:-r|--requirement|-c|--constraint)[\s=]+(\S
 _ITSELF: Final = re.compile(r"^\s*(?:(?:-e|--editable)[\s=]+)?\.(?=[/\[\s;]|$)", re.MULTILINE)
 _ITS_NEEDS: Final = ("pyproject.toml", "setup.cfg", "setup.py")
 """What says of a project that a requirements file names what that needs."""
-_FROM: Final = re.compile(r"^\s*# from (\S+)", re.MULTILINE)
-_DIRECT: Final = re.compile(r"^[\w.\[\],-]+\s*@\s*(\S+)", re.MULTILINE)
-_KEPT_BEGINS: Final = "# from"
-_BYTES: Final = re.compile(r" bytes=(\d{1,15})$")
-_PRIVATE, _ONLINE = "private", "online"
 _INCLUDES_MAX: Final = 64
 _EXPORT: Final = ("export", "--frozen", "--no-editable", "--no-emit-local", "--no-annotate")
 
@@ -64,6 +68,8 @@ class Lock(msgspec.Struct, frozen=True):
     """It is this, and no packages."""
     wheel_bytes: int = 0
     """Of its packages, packed, as the project's lock has it; 0: not known."""
+    net: tuple[str, ...] = ()
+    """What a build has to reach besides the public index, in words of `--net`."""
     doubt: str = ""
     """What could not be found out of it when it was made."""
 
@@ -87,22 +93,25 @@ def lock_of(
     """
     machine = platform.machine()
     kept = own / f"environment-{_made_from(source, machine, allow_build=allow_build)}.txt"
-    text, doubt = "" if again else _kept(kept), ""
-    if not text.startswith(_KEPT_BEGINS):  # damaged, or there is none
+    first, _, plain = ("" if again else _kept(kept)).partition("\n")
+    origins, doubt = LockOrigins.read(first), ""
+    if origins is None:  # damaged, or there is none
         doubt = _refuse_stale(source)
         said = _resolved(source, machine, indexes, allow_build=allow_build)
-        text = _origins(source, said, indexes) + _cleaned(said)
-        _keep(kept, text)
-    origins, _, plain = text.partition("\n")
+        named, size = _named(source, said)
+        origins = origins_of(named, said, indexes, size)
+        plain = _cleaned(said) + lines_for(own_indexes(named, indexes))
+        _keep(kept, origins.line() + plain)
     return Lock(
         plain,
         source.python,
         machine,
         allow_build,
         source.file.name,
-        is_private=_PRIVATE in origins,
-        is_online=_ONLINE in origins,
-        wheel_bytes=int(told[1]) if (told := _BYTES.search(origins)) else 0,
+        is_private=origins.is_private,
+        is_online=origins.is_online,
+        wheel_bytes=origins.wheel_bytes,
+        net=origins.net,
         doubt=doubt,
     )
 
@@ -126,43 +135,19 @@ def _kept(file: Path) -> str:
         raise ProjectError(f"{file} cannot be read ({error}): remove it") from error
 
 
-def _origins(source: NeedsFile, said: str, indexes: Indexes) -> str:
-    """First line of a lock that is kept: where its packages come from, in doubt from anywhere, and
-    how many bytes they have."""
-    size = 0
-    places = indexes.looked_in()
+def _named(source: NeedsFile, said: str) -> tuple[NamedPlaces, int]:
+    """Where the project says that its packages are, and how many bytes they have."""
     locked = _script_lock(source.file) if source.kind is Kind.SCRIPT else source.file
     if source.kind in (Kind.UV_LOCK, Kind.PYLOCK) or (locked != source.file and locked.is_file()):
         table = table_in(locked)
-        places = list(_places_in(table)) or places
-        size = wheel_bytes(table, source.file.parent)
-    else:
-        told = _FROM.findall(said)
-        if len(told) == len(re.findall(r"^[A-Za-z0-9]", said, re.MULTILINE)):
-            places = told
-    places = [*places, *_DIRECT.findall(said)]
-    words = [_PRIVATE] if any(map(is_private, places)) else []
-    words += [_ONLINE] if any("://" in one and "file:" not in one for one in places) else []
-    words += [f"bytes={size}"] if size else []
-    return f"{_KEPT_BEGINS} {' '.join(words)}\n"
-
-
-def _places_in(table: Mapping[str, Any]) -> Iterator[str]:
-    """The indexes that a uv.lock or pylock.toml names, by package, or where its files are."""
-    for package in (*(table.get("package") or ()), *(table.get("packages") or ())):
-        source = package.get("source")
-        place = source.get("registry", "") if isinstance(source, dict) else package.get("index", "")
-        if place:
-            yield str(place)
-        elif not isinstance(source, dict):  # pip names no index
-            files = [*(package.get("wheels") or ()), *filter(None, [package.get("sdist")])]
-            yield from (str(file["url"]) for file in files if file.get("url"))
+        return named_in(table, said), wheel_bytes(table, source.file.parent)
+    return named_by_uv(said), 0
 
 
 def _made_from(source: NeedsFile, machine: str, *, allow_build: bool) -> str:
     """Names all that decides what a resolution gives, but the indexes: hashes hold those."""
     digest = blake2b(digest_size=12)
-    facts = ("lock 1", source.kind, source.python, machine, str(allow_build), *source.parts)
+    facts = ("lock 2", source.kind, source.python, machine, str(allow_build), *source.parts)
     for fact in (*map(str.encode, facts), *_bytes_of(source)):
         digest.update(len(fact).to_bytes(8, "big") + fact)
     return digest.hexdigest()

@@ -1,6 +1,7 @@
 """Which packages a project names, for which Python, and the lock that is made of that."""
 
 import os
+import tomllib
 from pathlib import Path
 
 import msgspec
@@ -12,6 +13,14 @@ from swarmnode.project.environment.faults import words_for
 from swarmnode.project.environment.find import NONE, Kind, choose, satisfies, source_of
 from swarmnode.project.environment.indexes import Indexes, for_uv, is_private, pip_settings
 from swarmnode.project.environment.lock import Lock, from_pylock, hashed, lock_of
+from swarmnode.project.environment.origins import (
+    LockOrigins,
+    NamedPlaces,
+    named_by_uv,
+    named_in,
+    origins_of,
+    own_indexes,
+)
 from swarmnode.project.environment.weights import wheel_bytes
 from tests.wheel_lab import make_wheel
 
@@ -315,3 +324,64 @@ def test_a_wheel_that_lies_in_the_project_is_no_package_and_is_not_dropped_witho
     assert source is not None
     with pytest.raises(ProjectError, match=r"own-1.0-py3-none-any.whl is a file of this machine"):
         lock_of(source, tmp_path / ".swarm", for_uv({}, {"UV_NO_INDEX": "1"}))
+
+
+TORCH = """
+version = 1
+requires-python = ">=3.11"
+[[package]]
+name = "six"
+version = "1.0"
+source = { registry = "https://pypi.org/simple" }
+wheels = [{ url = "https://files.pythonhosted.org/six.whl", hash = "sha256:HASH" }]
+[[package]]
+name = "torch"
+version = "2.5.1+cpu"
+source = { registry = "https://download.pytorch.org/whl/cpu" }
+wheels = [{ url = "https://download-r2.pytorch.org/whl/cpu/torch.whl", hash = "sha256:HASH" }]
+[[package]]
+name = "torch"
+version = "2.5.1+cu124"
+source = { registry = "https://gpus.example.org:8443/simple" }
+wheels = [{ url = "https://gpus.example.org:8443/torch.whl", hash = "sha256:HASH" }]
+""".replace("HASH", "0" * 64)
+EXPORTED = "six==1.0 \\\n    --hash=sha256:0\ntorch==2.5.1+cpu ; sys_platform == 'linux' \\\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "lines", "net", "is_private"),
+    [
+        (EXPORTED, ["https://download.pytorch.org/whl/cpu"], ("pytorch",), False),
+        ("six==1.0 \\\n", [], (), False),
+        (
+            "torch==2.5.1+cu124 \\\n",
+            ["https://gpus.example.org:8443/simple"],
+            ("gpus.example.org:8443",),
+            True,
+        ),
+    ],
+)
+def test_an_index_that_the_project_names_goes_along_where_it_is_needed(
+    said: str, lines: list[str], net: tuple[str, ...], is_private: bool
+) -> None:
+    named = named_in(tomllib.loads(TORCH), said)
+    made = origins_of(named, said, Indexes({}), 0)
+    assert own_indexes(named, Indexes({})) == lines
+    assert (made.net, made.is_private) == (net, is_private)
+    assert LockOrigins.read(made.line().strip()) == made
+
+
+def test_what_settings_name_and_what_has_a_password_does_not_go_along() -> None:
+    said = "a==1 \\\n    # from https://mirror.example/simple/\nb==1 \\\n    # from {}\n"
+    settings = Indexes({"UV_DEFAULT_INDEX": "https://mirror.example/simple"})
+    named = named_by_uv(said.format("https://me:hush@corp.example/simple"))
+    assert own_indexes(named, settings) == []
+    assert origins_of(named, said, settings, 0).net == ()
+    named = named_by_uv(said.format("https://corp.example/simple"))
+    assert own_indexes(named, settings) == ["https://corp.example/simple"]
+    assert origins_of(named, said, settings, 0).net == ("corp.example",)
+
+
+def test_a_package_by_its_address_has_its_host_asked_for() -> None:
+    said = "six @ https://files.corp.example/six.whl --hash=sha256:0\n"
+    assert origins_of(NamedPlaces(), said, Indexes({}), 0).net == ("files.corp.example",)
