@@ -124,11 +124,16 @@ def sent(client: Client, image: "Whole") -> str:
     """The capability of its archive or layout, which is stored now. Raises CliError."""
     from swarmnode.errors import ProjectError
     from swarmnode.project.images.conda import CondaPrefix
+    from swarmnode.project.images.counting import check_names
     from swarmnode.project.images.saved import SavedImage
 
     if isinstance(image, CondaPrefix):
         return task_inputs.put(client, IMAGE_FILE, partial(_packed, image), is_kept=False)
     if isinstance(image, SavedImage):
+        try:
+            check_names(image.path, image.digest)
+        except ProjectError as error:
+            raise exits.CliError(str(error), exits.USAGE) from error
         return _stored(client, image.path)
     try:
         with _fetched(image) as layout:

@@ -64,6 +64,7 @@ class SavedLine(msgspec.Struct, frozen=True, rename="pascal"):
     """One image of the `manifest.json` of an archive."""
 
     config: str
+    layers: tuple[str, ...] = ()
 
 
 class _Root(msgspec.Struct, frozen=True):

@@ -31,6 +31,7 @@ _SAVED, _LAYOUT = "manifest.json", "index.json"
 _BLOCK: Final = 512
 _NAMES_MAX: Final = 20_000
 _SIZE_MAX: Final = 1 << 50
+_MAGIC, _MAGIC_AT = b"ustar", 257
 _GZIP: Final = b"\x1f\x8b"
 _KEPT_BYTES_MAX: Final = 1 << 20
 _ALL_KEPT_BYTES_MAX: Final = 64 << 20
@@ -50,6 +51,14 @@ class SavedImage(msgspec.Struct, frozen=True):
     """As uname has it."""
     size_bytes: int
     """As it lies here, or would unpacked."""
+
+
+class LayerPlace(msgspec.Struct, frozen=True):
+    """Where the bytes of a layer are."""
+
+    path: Path
+    start: int
+    size: int
 
 
 def is_image(path: Path) -> bool:
@@ -143,11 +152,7 @@ def members(file: IO[bytes], names_max: int) -> Iterator[tuple[str, int]]:
         block = file.read(_BLOCK)
         if len(block) < _BLOCK or not any(block):
             return
-        digits = block[124:136].strip(b" \0")
-        is_plain = block[124] != 0x80  # else, beyond 8 GiB, it is no number of digits
-        size = int(digits or b"0", 8) if is_plain else int.from_bytes(block[125:136])
-        if not 0 <= size <= _SIZE_MAX:
-            raise ValueError(f"an entry of {size} bytes")
+        size = size_in(block)
         start = file.tell()
         if block[156:157] in (b"0", b"\0"):
             name = block[:100].partition(b"\0")[0].decode("utf-8", "replace")
@@ -156,16 +161,52 @@ def members(file: IO[bytes], names_max: int) -> Iterator[tuple[str, int]]:
     raise ValueError("too many names for an image")
 
 
+def size_in(block: bytes) -> int:
+    """Of an entry, by its header. Raises ValueError."""
+    digits = block[124:136].strip(b" \0")
+    is_plain = block[124] != 0x80  # else, beyond 8 GiB, it is no number of digits
+    size = int(digits or b"0", 8) if is_plain else int.from_bytes(block[125:136])
+    if not 0 <= size <= _SIZE_MAX:
+        raise ValueError(f"an entry of {size} bytes")
+    return size
+
+
 def _bounded(data: bytes, name: str) -> bytes:
     if len(data) > JSON_BYTES_MAX:
         raise ValueError(f"{name} has more than {JSON_BYTES_MAX} bytes")
     return data
 
 
+def layers_of(path: Path, digest: str) -> list[LayerPlace]:
+    """Those of the image with these settings; none where it, or one of them, is packed.
+
+    Raises ValueError, LookupError, OSError.
+    """
+    if path.is_file() and is_packed(path):
+        return []
+    found = {digest_of(data): names for data, names in _settings(_reader(path))}
+    names = found[digest]
+    if path.is_dir():
+        there = {name: LayerPlace(path / name, 0, os.path.getsize(path / name)) for name in names}
+    else:
+        with opened(path) as file:
+            places, _ = _places_in(file)
+        there = {name: LayerPlace(path, *places[name]) for name in names}
+    return [] if any(map(_is_no_tar, there.values())) else [there[name] for name in names]
+
+
+def _is_no_tar(place: LayerPlace) -> bool:
+    """The first header says that it is one; one without entries begins with zeros."""
+    with open(place.path, "rb") as file:
+        file.seek(place.start)
+        head = file.read(min(place.size, _BLOCK))
+        return any(head) and head[_MAGIC_AT : _MAGIC_AT + len(_MAGIC)] != _MAGIC
+
+
 def _chosen(read: _Read, where: str) -> tuple[str, str]:
     """Digest of its settings, and the machine it is for."""
     ours, found = platform.machine(), {}
-    for data in _settings(read):
+    for data, _ in _settings(read):
         settings = read_as(data, Settings)
         if settings.architecture or settings.rootfs:  # else a note about another image
             found[digest_of(data)] = settings.machine
@@ -179,17 +220,18 @@ def _chosen(read: _Read, where: str) -> tuple[str, str]:
     return chosen[0], found[chosen[0]]
 
 
-def _settings(read: _Read) -> Iterator[bytes]:
+def _settings(read: _Read) -> Iterator[tuple[bytes, tuple[str, ...]]]:
+    """Those of each image, and where its layers are."""
     try:
         saved = read(_SAVED)
     except FileNotFoundError:
         yield from _of_layout(read)
         return
     for one in read_as(saved, tuple[SavedLine, ...])[:_MANIFESTS_MAX]:
-        yield read(one.config)
+        yield read(one.config), one.layers
 
 
-def _of_layout(read: _Read) -> Iterator[bytes]:
+def _of_layout(read: _Read) -> Iterator[tuple[bytes, tuple[str, ...]]]:
     todo, seen = [_LAYOUT], 0
     while todo:
         try:
@@ -199,7 +241,7 @@ def _of_layout(read: _Read) -> Iterator[bytes]:
                 raise
             continue  # layouts lack those of other machines
         if one.config is not None:
-            yield read(blob_name(one.config))
+            yield read(blob_name(one.config)), tuple(map(blob_name, one.layers or ()))
         named = [each for each in one.manifests or () if (each.platform or _ANY).os == "linux"]
         todo += map(blob_name, named)  # others are notes about how an image was built
         seen += 1 + len(named)
