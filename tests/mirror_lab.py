@@ -266,9 +266,7 @@ async def exchange(
     body: bytes = b"",
 ) -> Told:
     """One request of a program. Raises h11.RemoteProtocolError where the answer breaks off."""
-    near, far = trio.testing.memory_stream_pair()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_serve, service, preset, far, way)
+    async with one_who_asks(service, preset, way) as near:
         http = h11.Connection(h11.CLIENT)
         more = [("content-length", str(len(body)))] if body else []
         head = [("host", reach.MIRRORS[preset]), *(headers or {}).items(), *more]
@@ -276,10 +274,27 @@ async def exchange(
         request = h11.Request(method=method, target=target, headers=coded)
         await near.send_all(http.send(request) + http.send(h11.Data(data=body)))
         told = await _read(near, http)
-        nursery.cancel_scope.cancel()
     if isinstance(told, h11.RemoteProtocolError):
         raise told
     return told
+
+
+@asynccontextmanager
+async def one_who_asks(
+    service: MirrorService, preset: str, way: LabWay, words: bytes = b"", *, lockstep: bool = False
+) -> AsyncIterator[trio.abc.Stream]:
+    """A connection on which these words were said; it reads nothing by itself.
+
+    In lockstep nothing is sent that it does not read.
+    """
+    pair = trio.testing.lockstep_stream_pair if lockstep else trio.testing.memory_stream_pair
+    near, far = pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_serve, service, preset, far, way)
+        if words:
+            await near.send_all(words)
+        yield near
+        nursery.cancel_scope.cancel()
 
 
 async def _serve(service: MirrorService, preset: str, stream: trio.abc.Stream, way: LabWay) -> None:

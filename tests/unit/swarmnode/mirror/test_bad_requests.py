@@ -8,7 +8,17 @@ import pytest
 import trio
 import trio.testing
 
-from tests.mirror_lab import JSON, LAB, Internet, LabWay, Reply, exchange, mirror_machines, wheel_in
+from tests.mirror_lab import (
+    JSON,
+    LAB,
+    Internet,
+    LabWay,
+    Reply,
+    exchange,
+    mirror_machines,
+    one_who_asks,
+    wheel_in,
+)
 from tests.net_lab import Authority
 
 
@@ -46,13 +56,9 @@ async def test_what_is_no_request_is_told_so(
     tmp_path: Path, authority: Authority, internet: Internet, words: bytes
 ) -> None:
     async with mirror_machines(tmp_path, authority, LAB) as machines:
-        near, far = trio.testing.memory_stream_pair()
-        async with trio.open_nursery() as nursery:
-            way = LabWay(internet, "pypi")
-            nursery.start_soon(machines["a"].service.serve, "pypi", far, way)
-            await near.send_all(words)
+        service, way = machines["a"].service, LabWay(internet, "pypi")
+        async with one_who_asks(service, "pypi", way, words) as near:
             said = bytes(await near.receive_some())
-            nursery.cancel_scope.cancel()
     assert said.startswith((b"HTTP/1.1 400", b"HTTP/1.1 405", b"HTTP/1.1 431"))
     assert internet.asked == []
 
@@ -87,11 +93,8 @@ async def test_nothing_that_a_program_sends_to_the_hub_is_a_fault_of_ours(
 
     internet.put("huggingface.co/x", Reply(act=hears))
     async with mirror_machines(tmp_path, authority, LAB) as machines:
-        near, far = trio.testing.memory_stream_pair()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(machines["a"].service.serve, "hf", far, LabWay(internet, "hf"))
-            await near.send_all(words)
+        service, way = machines["a"].service, LabWay(internet, "hf")
+        async with one_who_asks(service, "hf", way, words) as near:
             said = bytes(await near.receive_some())
-            nursery.cancel_scope.cancel()
     assert said.startswith((b"HTTP/1.1 200", b"HTTP/1.1 400", b"HTTP/1.1 405"))
     assert "fault" not in caplog.text

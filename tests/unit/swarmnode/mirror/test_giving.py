@@ -19,10 +19,13 @@ from tests.mirror_lab import (
     exchange,
     link_in,
     mirror_machines,
+    one_who_asks,
     sha256,
     wheel_in,
 )
 from tests.net_lab import Authority
+
+ASK = b"GET " + PINNED.encode() + b" HTTP/1.1\r\nhost: x\r\n\r\n"
 
 
 @pytest.mark.parametrize("is_near", [False, True])
@@ -104,13 +107,9 @@ async def test_one_who_does_not_read_holds_up_nobody_else(
     way = LabWay(internet, "hf")
     async with mirror_machines(tmp_path, authority, LAB) as machines:
         service = machines["a"].service
-        near, far = trio.testing.lockstep_stream_pair()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(service.serve, "hf", far, way)
-            await near.send_all(b"GET " + PINNED.encode() + b" HTTP/1.1\r\nhost: x\r\n\r\n")
+        async with one_who_asks(service, "hf", way, ASK, lockstep=True):
             await internet.asked_for("cdn-lfs")
             assert (await exchange(service, "hf", way, PINNED)).body == large
-            nursery.cancel_scope.cancel()
     assert internet.count("cdn-lfs") == 1
 
 
@@ -135,14 +134,10 @@ async def test_a_file_comes_no_further_than_somebody_reads(
     internet.put(f"cdn-lfs.hf.co/{sha256(b'')}", Reply(act=large))
     way = LabWay(internet, "hf")
     async with mirror_machines(tmp_path, authority, LAB) as machines:
-        near, far = trio.testing.lockstep_stream_pair()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(machines["a"].service.serve, "hf", far, way)
-            await near.send_all(b"GET " + PINNED.encode() + b" HTTP/1.1\r\nhost: x\r\n\r\n")
+        async with one_who_asks(machines["a"].service, "hf", way, ASK, lockstep=True):
             await internet.asked_for("cdn-lfs")
             await trio.testing.wait_all_tasks_blocked(0.3)
             assert 0 < sent < 64 << 20  # what the kernel takes on both sides is in it
-            nursery.cancel_scope.cancel()
         await gone.wait()
 
 

@@ -22,6 +22,7 @@ from tests.mirror_lab import (
     exchange,
     link_in,
     mirror_machines,
+    one_who_asks,
     sha256,
     wheel_in,
 )
@@ -136,16 +137,16 @@ async def test_a_connection_to_a_host_is_asked_more_while_it_stays(
     for number in range(4):
         internet.wheel(make_wheel(tmp_path, f"pkg{number}", "1.0", {}))
     way = LabWay(internet, "pypi")
-    async with mirror_machines(tmp_path, authority, LAB) as machines:
-        near, far = trio.testing.memory_stream_pair()
-        async with trio.open_nursery() as nursery:  # as long as the task is connected
-            nursery.start_soon(machines["a"].service.serve, "pypi", far, way)
-            for number in range(4):
-                target = f"/simple/pkg{number}/"
-                told = await exchange(machines["a"].service, "pypi", way, target, JSON)
-                assert told.status == 200
-            assert internet.connections == (1 if stays else 4)
-            await near.aclose()
+    async with (
+        mirror_machines(tmp_path, authority, LAB) as machines,
+        one_who_asks(machines["a"].service, "pypi", way) as near,  # it stays connected
+    ):
+        for number in range(4):
+            target = f"/simple/pkg{number}/"
+            told = await exchange(machines["a"].service, "pypi", way, target, JSON)
+            assert told.status == 200
+        assert internet.connections == (1 if stays else 4)
+        await near.aclose()
 
 
 async def test_what_breaks_off_is_not_kept(
