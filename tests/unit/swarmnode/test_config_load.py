@@ -196,7 +196,11 @@ def test_a_folder_for_tasks_that_depends_on_where_we_start_is_refused(file: Path
 
 def test_what_tasks_may_reach_is_read_as_tasks_ask_for_it(file: Path) -> None:
     plain = load(file, {}).compute
-    assert (plain.net, plain.net_others, plain.net_private) == (("none", "pypi", "pytorch"), ("none",), ())
+    assert (plain.net, plain.net_others, plain.net_private) == (
+        ("none", "pypi", "pytorch"),
+        ("none",),
+        (),
+    )
     file.write_text(
         '[compute]\nnet = ["pypi", "mirror.lab:443"]\nnet_others = ["hf"]\n'
         'net_private = ["mirror.lab", "10.0.0.5:80"]\n'
