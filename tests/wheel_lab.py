@@ -63,12 +63,15 @@ def build_wheel(folder, config_settings=None, metadata_directory=None):
 """  # noqa: E501
 
 
-def make_sdist(folder: Path, name: str, version: str, act: str) -> Path:
+def make_sdist(
+    folder: Path, name: str, version: str, act: str, *, says_what_it_needs: bool = True
+) -> Path:
     """A source distribution that runs `act` whenever it is built; it needs no tool to build it."""
     root = f"{name}-{version}"
+    project = f'[project]\nname = "{name}"\nversion = "{version}"\n' if says_what_it_needs else ""
     whole = {
         "pyproject.toml": '[build-system]\nrequires = []\nbuild-backend = "backend"\n'
-        f'backend-path = ["."]\n[project]\nname = "{name}"\nversion = "{version}"\n',
+        f'backend-path = ["."]\n{project}',
         "backend.py": BACKEND.format(act=act, name=name, version=version),
         "PKG-INFO": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
     }

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +20,7 @@ from swarmnode.cli.machines import Machines
 from swarmnode.cli.output import printable
 from swarmnode.cli.project import images
 from swarmnode.cli.project.hints import script_of
+from swarmnode.cli.project.locked_in import sandbox_for
 from swarmnode.cli.project.own import own_or_elsewhere
 from swarmnode.cli.talk import human_bytes
 from swarmnode.cli.task import follow as task_follow
@@ -87,7 +89,8 @@ def lock_here(
             return None
         own = own_or_elsewhere(project.root)
         indexes = indexes_here(os.environ, Path(os.path.expanduser("~")))
-        lock = lock_of(source, own, indexes, allow_build=allow_build, again=again)
+        sandbox = partial(sandbox_for, project.root, indexes)
+        lock = lock_of(source, own, indexes, allow_build=allow_build, again=again, sandbox=sandbox)
         for line in filter(None, (lock.doubt, beside(source.file))):
             task_follow.say(printable(line))
         return lock

@@ -3,7 +3,7 @@
 import os
 import platform
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -86,10 +86,12 @@ def lock_of(
     *,
     allow_build: bool = False,
     again: bool = False,
+    sandbox: Callable[[], Sequence[str]] = tuple,
 ) -> Lock:
     """The lock of a project's file; made again only when something it comes from has changed.
 
-    `own` is the project's `.swarm/`. Raises ProjectError with what helps.
+    `own` is the project's `.swarm/`; `sandbox` says which words begin a command that may run what
+    somebody else wrote, as a builder with `allow_build`. Raises ProjectError with what helps.
     """
     machine = platform.machine()
     kept = own / f"environment-{_made_from(source, machine, allow_build=allow_build)}.txt"
@@ -97,7 +99,9 @@ def lock_of(
     origins, doubt = LockOrigins.read(first), ""
     if origins is None:  # damaged, or there is none
         doubt = _refuse_stale(source)
-        said = _resolved(source, machine, indexes, allow_build=allow_build)
+        words = _words_for(source, machine, indexes, allow_build=allow_build)
+        within = sandbox() if allow_build and words and words[0] == "pip" else ()
+        said = _uv(source, words, indexes.variables, within) if words else _told(source)
         named, size = _named(source, said)
         origins = origins_of(named, said, indexes, size)
         plain = _cleaned(said) + lines_for(own_indexes(named, indexes))
@@ -190,11 +194,19 @@ def _script_lock(script: Path) -> Path:
     return script.with_name(f"{script.name}.lock")
 
 
-def _resolved(source: NeedsFile, machine: str, indexes: Indexes, *, allow_build: bool) -> str:
+def _told(source: NeedsFile) -> str:
+    """By the file itself, where it has all hashes already; else empty."""
     if source.kind is Kind.PYLOCK:
         return from_pylock(table_in(source.file))
-    if source.kind is Kind.REQUIREMENTS and (text := hashed(source.file)):
-        return text
+    return hashed(source.file) if source.kind is Kind.REQUIREMENTS else ""
+
+
+def _words_for(
+    source: NeedsFile, machine: str, indexes: Indexes, *, allow_build: bool
+) -> list[str]:
+    """What uv is asked to do; nothing where it need not be asked."""
+    if source.kind is Kind.PYLOCK or _told(source):
+        return []
     if source.kind is Kind.UV_LOCK:
         words = [*_EXPORT, *source.parts]
     elif source.kind is Kind.SCRIPT and _script_lock(source.file).is_file():
@@ -209,13 +221,18 @@ def _resolved(source: NeedsFile, machine: str, indexes: Indexes, *, allow_build:
         words += ["--python-platform", _PLATFORMS[machine]]
         words += [] if allow_build else ["--no-build"]
         words += ["--no-index"] if indexes.variables.get("UV_NO_INDEX") else []
-    return _uv(source, [*words, "--no-header"], indexes.variables)
+    return [*words, "--no-header"]
 
 
-def _uv(source: NeedsFile, words: Sequence[str], variables: Mapping[str, str]) -> str:
+def _uv(
+    source: NeedsFile,
+    words: Sequence[str],
+    variables: Mapping[str, str],
+    sandbox: Sequence[str],
+) -> str:
     """What uv prints. Raises ProjectError with its words and what helps."""
     alone = {"UV_NO_CONFIG": "1"} if words[0] == "export" else {}
-    done = said_by_uv(source.file, words, {**variables, **alone})
+    done = said_by_uv(source.file, words, {**variables, **alone}, sandbox=sandbox)
     if not done.returncode:
         return done.stdout
     if source.kind is Kind.PYPROJECT and (wrong := _written_wrongly(source.file, variables)):
@@ -228,7 +245,10 @@ def _written_wrongly(file: Path, variables: Mapping[str, str]) -> str:
     dependencies = table_in(file).get("project", {}).get("dependencies", ())
     wanted = "".join(f"{line}\n" for line in dependencies)
     done = said_by_uv(
-        file, ["pip", "compile", "-", "--no-deps", "--offline"], variables, given=wanted
+        file,
+        ["pip", "compile", "-", "--no-deps", "--no-build", "--offline"],
+        variables,
+        given=wanted,
     )
     return no_requirement(file, done.stderr)
 

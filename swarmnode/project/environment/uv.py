@@ -27,13 +27,21 @@ def uv_program() -> str:
 
 
 def said_by_uv(
-    file: Path, words: Sequence[str], variables: Mapping[str, str], *, given: str = ""
+    file: Path,
+    words: Sequence[str],
+    variables: Mapping[str, str],
+    *,
+    given: str = "",
+    sandbox: Sequence[str] = (),
 ) -> subprocess.CompletedProcess[str]:
-    """What it answers about a file, whose folder it runs in. Raises ProjectError."""
+    """What it answers about a file, whose folder it runs in; `sandbox` are words before its own.
+
+    Raises ProjectError.
+    """
     plain = {key: os.environ[key] for key in ("HOME", "PATH", "LANG") if key in os.environ}
     try:
         return subprocess.run(  # noqa: S603  (our own uv, no shell)
-            [uv_program(), *words, "--no-progress"],
+            [*sandbox, uv_program(), *words, "--no-progress"],
             env={**plain, **variables, **_OURS},
             cwd=file.parent,
             capture_output=True,
