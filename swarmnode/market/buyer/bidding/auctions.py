@@ -12,7 +12,7 @@ from swarmnode.limits import AUCTIONS_CLOSED_MAX, UNFIT_KEPT_MAX
 from swarmnode.market.buyer import events as e
 from swarmnode.market.buyer.attempts import Attempts
 from swarmnode.market.buyer.bidding.auction import Asked, Auction
-from swarmnode.market.buyer.bidding.fit import Lack, Seen, has_room, unfit_because
+from swarmnode.market.buyer.bidding.fit import Lack, Requirement, Seen, has_room, unfit_because
 from swarmnode.market.buyer.bidding.nobody import Lacks, nobody_words, reasons_of
 from swarmnode.market.buyer.book import WAITING, Book, Pursuit
 from swarmnode.market.buyer.verdicts.once import NOBODY_KNOWS, UNHEARD, may_have_begun
@@ -195,6 +195,11 @@ class Auctions:
                 lacks.append((peer, lack))
             else:
                 fit.append(peer)
+        if (
+            not fit
+        ):  # better to be read than not to run: what such a machine cannot do, its log says
+            fit = [peer for peer, lack in lacks if lack.want is Requirement.IMAGE]
+            lacks = [(peer, lack) for peer, lack in lacks if lack.want is not Requirement.IMAGE]
         myself = self._book.me
         me = [peer for peer in fit if peer == myself]
         others = [peer for peer in fit if peer != myself]

@@ -75,7 +75,7 @@ class Lack(msgspec.Struct, frozen=True):
 
 FOREIGN: Final = "is of another lab, and the secrets of the task stay in yours (secret_to)"
 OLDER: Final = "runs an older version, which would run the task without its secrets: upgrade it"
-READ_ONLY: Final = "can only show the image to be read"
+READ_ONLY: Final = "can only show the image to be read, and others can be written to"
 NO_PLACE: Final = "has no place for secrets (its compute.sandbox is container)"
 
 
@@ -91,7 +91,7 @@ def unfit_because(
     is_ours = own_lab is None or seen.lab == own_lab
     if lack := _too_small(spec.shape, advert) or _lacking(spec, advert):
         return lack
-    if _image_unwritten(spec, peer, advert):
+    if _image_unwritten(spec, advert):
         return Lack(READ_ONLY, Requirement.IMAGE)
     if words := _data_unseen(spec, advert):
         return Lack(words)
@@ -185,10 +185,9 @@ def _lacking_environment(spec: TaskSpec, advert: ResourceAdvert) -> str:
     return f"has no environment {spec.env!r}"
 
 
-def _image_unwritten(spec: TaskSpec, peer: PeerId, advert: ResourceAdvert) -> bool:
-    """The task could only read its image there, and nobody has said that it should run there."""
-    is_image = spec.built is not None and spec.built.is_image
-    return is_image and not advert.writes_images and peer not in spec.require
+def _image_unwritten(spec: TaskSpec, advert: ResourceAdvert) -> bool:
+    """The task could only read its image there: who has no other machine has to do with that."""
+    return spec.built is not None and spec.built.is_image and not advert.writes_images
 
 
 def _data_unseen(spec: TaskSpec, advert: ResourceAdvert) -> str:

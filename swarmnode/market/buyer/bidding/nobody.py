@@ -26,8 +26,6 @@ _ADVICE: Final[Mapping[Requirement, str]] = {
     Requirement.CPU: "Ask for fewer cores (--cpu), or lend more ([compute] cpu_millis)",
     Requirement.MEMORY: "Ask for less (--mem), or free or lend more ([compute] memory_mib)",
     Requirement.DISK: "Ask for less (--disk), or free or lend more ([compute] disk_gib)",
-    Requirement.IMAGE: "`swarm doctor` there says what would help; a task that names such a "
-    "machine (require) runs there all the same",
     Requirement.NET: "Ask for less (--net); [compute] net of a machine is its owner's word",
 }
 

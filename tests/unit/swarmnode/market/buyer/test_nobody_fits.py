@@ -105,7 +105,7 @@ IMAGE = BuiltEnvironment("swarm:x", b"d" * 32, 1, "x86_64", is_image=True)
 BRINGS = msgspec.structs.replace(ADVERT, machine="x86_64", brings=True)
 
 
-def test_an_image_goes_to_a_machine_where_its_task_may_write_to_it_and_to_no_other() -> None:
+def test_an_image_goes_to_a_machine_where_its_task_may_write_to_it() -> None:
     desk = Desk()
     desk.know(BOB, advert=BRINGS)
     desk.know(CAROL, advert=msgspec.structs.replace(BRINGS, writes_images=True))
@@ -118,13 +118,12 @@ def test_an_image_goes_to_a_machine_where_its_task_may_write_to_it_and_to_no_oth
     assert list(other.calls()) == [BOB]
 
 
-def test_where_no_machine_could_write_to_an_image_the_way_out_is_said() -> None:
+def test_where_no_machine_could_write_to_an_image_it_is_shown_to_be_read() -> None:
     desk = Desk()
     desk.know(BOB, advert=BRINGS)
     desk.submit(TaskSpec(("x",), env=IMAGE.name, built=IMAGE))
-    assert "can only show the image to be read (1 of 1)" in desk.record().why
-    assert "swarm doctor" in desk.record().why
-    named = Desk()
-    named.know(BOB, advert=BRINGS)
-    named.submit(TaskSpec(("x",), env=IMAGE.name, built=IMAGE, require=(BOB,)))
-    assert list(named.calls()) == [BOB], "its submitter has said so"
+    assert list(desk.calls()) == [BOB]
+    none = Desk()
+    none.know(BOB, advert=msgspec.structs.replace(BRINGS, machine="aarch64"))
+    none.submit(TaskSpec(("x",), env=IMAGE.name, built=IMAGE))
+    assert list(none.calls()) == []
