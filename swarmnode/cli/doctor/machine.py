@@ -85,7 +85,7 @@ def images(tasks: Path, *, sandbox: str) -> Check:
     if not trouble:
         return Check("images", OK, "tasks can write to their images")
     detail, _, fix = trouble.rpartition("; ")
-    return Check("images", WARN, f"{detail}: tasks with images go to other machines", fix)
+    return Check("images", WARN, f"{detail}: tasks with images go to other machines first", fix)
 
 
 def work_disks(root: Path = Path("/"), *, is_root: bool | None = None) -> Check:

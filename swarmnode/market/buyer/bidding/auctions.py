@@ -195,9 +195,7 @@ class Auctions:
                 lacks.append((peer, lack))
             else:
                 fit.append(peer)
-        if (
-            not fit
-        ):  # better to be read than not to run: what such a machine cannot do, its log says
+        if not fit:  # better an image that is only read than none: the log of its task says so
             fit = [peer for peer, lack in lacks if lack.want is Requirement.IMAGE]
             lacks = [(peer, lack) for peer, lack in lacks if lack.want is not Requirement.IMAGE]
         myself = self._book.me
