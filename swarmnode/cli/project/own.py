@@ -40,12 +40,16 @@ def make_own(root: Path) -> None:
 
 
 def own_or_refuse(root: Path) -> Path:
-    """Our folder in a project, made where it lacks. Raises CliError."""
+    """Our folder in a project, made where it lacks. Raises CliError, also where another user made
+    it, and we could only read it."""
+    own = root / OWN_FOLDER
     try:
         make_own(root)
+        if not _may_write(own):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
-        raise cannot_write(folders.shown(root / OWN_FOLDER), error) from error
-    return root / OWN_FOLDER
+        raise cannot_write(folders.shown(own), error) from error
+    return own
 
 
 def own_or_elsewhere(root: Path) -> Path:
@@ -58,7 +62,7 @@ def own_or_elsewhere(root: Path) -> Path:
     except OSError as error:
         if error.errno not in _READ_ONLY:
             raise cannot_write(folders.shown(root / OWN_FOLDER), error) from error
-    if os.access(root / OWN_FOLDER, os.W_OK | os.X_OK, effective_ids=True):
+    if _may_write(root / OWN_FOLDER):
         return root / OWN_FOLDER
     place = _elsewhere(root)
     try:
@@ -72,7 +76,11 @@ def own_place(root: Path) -> Path:
     """Where `own_or_elsewhere` has it, which may not be there yet."""
     own = root / OWN_FOLDER
     there = own if own.exists() else root
-    return own if os.access(there, os.W_OK | os.X_OK, effective_ids=True) else _elsewhere(root)
+    return own if _may_write(there) else _elsewhere(root)
+
+
+def _may_write(folder: Path) -> bool:
+    return os.access(folder, os.W_OK | os.X_OK, effective_ids=True)
 
 
 def _elsewhere(root: Path) -> Path:

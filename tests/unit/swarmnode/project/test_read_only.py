@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from swarmnode.cli.project.own import OWN_FOLDER, own_or_elsewhere, own_place
+from swarmnode.cli.exits import CliError
+from swarmnode.cli.project.own import OWN_FOLDER, own_or_elsewhere, own_or_refuse, own_place
 
 NOBODY = 65_534
 
@@ -50,3 +51,22 @@ def test_what_is_kept_of_it_lies_in_the_cache_under_its_path(reader: Path, has_o
     if has_own:
         (project / OWN_FOLDER).chmod(0o755)
     assert own_or_elsewhere(project) == own_place(project) == project / OWN_FOLDER
+
+
+@pytest.mark.parametrize("has_own", [False, True])
+def test_what_it_brings_is_refused_at_once_also_where_its_owner_has_run_it(
+    reader: Path, has_own: bool
+) -> None:
+    project = reader / "p"
+    project.mkdir()
+    if has_own:
+        (project / OWN_FOLDER).mkdir()
+        (project / OWN_FOLDER / ".gitignore").write_text("*")
+        (project / OWN_FOLDER).chmod(0o555)
+    project.chmod(0o555)
+    with pytest.raises(CliError, match=r"cannot write .*/p/\.swarm: Permission denied"):
+        own_or_refuse(project)
+    project.chmod(0o755)
+    if has_own:
+        (project / OWN_FOLDER).chmod(0o755)
+    assert own_or_refuse(project) == project / OWN_FOLDER
