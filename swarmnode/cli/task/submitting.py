@@ -1,7 +1,7 @@
 """From a specification to a task that is handed in, and to its end while somebody stays with it."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Final
@@ -19,6 +19,8 @@ from swarmnode.cli.task.interrupts import passed_on
 from swarmnode.cli.task.leaving import told_when_ended
 
 _NOT_KNOWN: Final = "whether the task was taken on is not known: see swarmnode task ls"
+_HAS_RUN: Final = ("lost", "stopped", "failed")
+"""How an attempt ends that may have printed something, where another one follows."""
 
 
 class CommandBehind(click.Command):
@@ -173,9 +175,14 @@ class Watcher:
     cancels: bool
     """What Ctrl-C does while it waits."""
     waits: str = ""
+    last_over: int = 0
+    """The newest attempt of which it is said that it is over, by its fence."""
 
     def tell(self, detail: Document) -> None:
-        """On a terminal every change; elsewhere only why it has to wait, for a script's log."""
+        """On a terminal every change; elsewhere, for a script's log, why it has to wait, and which
+        attempts are over: what they printed is there, and the next one prints it again."""
+        if detail["state"] not in task_follow.ENDS:
+            self._tell_what_is_over(detail["history"])
         if detail["state"] in task_follow.ENDS or (detail["state"] == "auctioned" and self.waits):
             return  # while others are asked anew it waits for the same reason as before
         waits = detail["why"] if detail["state"] in ("submitted", "lost") else ""
@@ -186,6 +193,15 @@ class Watcher:
             where = f" on {self.machines.label(detail['provider'])}" if detail["provider"] else ""
             task_follow.say(f"  {detail['state']}{where}")
         self.waits = waits
+
+    def _tell_what_is_over(self, history: Sequence[Document]) -> None:
+        for attempt in history:
+            if attempt["fence"] > self.last_over and attempt["ended_as"] in _HAS_RUN:
+                self.last_over = attempt["fence"]
+                where = self.machines.label(attempt["provider"])
+                why = f": {attempt['detail']}" if attempt["detail"] else ""
+                words = f"attempt {attempt['fence']} on {where} ended as {attempt['ended_as']}{why}"
+                task_follow.say(f"  {printable(words)}; the task goes on")
 
 
 def show_dry_run(client: Client, spec: Document, fmt: str) -> int:

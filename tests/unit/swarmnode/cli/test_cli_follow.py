@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 
 from swarmnode.cli.client import Client, NodeUnreachableError
+from swarmnode.cli.machines import Machines
 from swarmnode.cli.task import follow, submitting
 
 
@@ -95,3 +96,25 @@ def test_a_log_is_followed_across_a_restart_after_a_long_silence(
     monkeypatch.setattr(follow, "_AGAIN_S", 0.0)
     pieces = follow.log_pieces(cast("Client", client), "t", "stdout", follow=True)
     assert list(pieces) == [b"one"]
+
+
+def test_of_an_attempt_that_was_lost_it_is_said_once_before_the_next_one_prints_anew(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lost = attempt(1, "p1", "lost", "its machine is dead")
+    refused, open_one = attempt(2, "p1", "refused", "full"), attempt(3, "p2", "", "")
+    watcher = submitting.Watcher(Machines([{"peer": "p1", "name": "nb"}]), cancels=False)
+    for state, history in (
+        ("running", [attempt(1, "p1", "", "")]),
+        ("auctioned", [lost]),
+        ("submitted", [lost, refused]),
+        ("running", [lost, refused, open_one]),
+        ("done", [lost, refused, open_one]),
+    ):
+        watcher.tell({"state": state, "provider": "", "why": "", "history": history})
+    said = capsys.readouterr().err
+    assert said == "  attempt 1 on nb ended as lost: its machine is dead; the task goes on\n"
+
+
+def attempt(fence: int, provider: str, ended_as: str, detail: str) -> dict[str, Any]:
+    return {"fence": fence, "provider": provider, "ended_as": ended_as, "detail": detail}
