@@ -28,6 +28,8 @@ class Chosen(msgspec.Struct, frozen=True):
     """Left out by rule, folders by their own names."""
     specials: tuple[Special, ...]
     """Sockets, pipes and devices, which nobody can send."""
+    not_here: frozenset[Parts] = frozenset()
+    """Of what is passed over, submodules that are not checked out."""
 
     @property
     def files(self) -> int:
@@ -46,12 +48,12 @@ def choose(root: Path, environ: Mapping[str, str], *, takes_all: bool = False) -
     Raises ProjectError (too much, nothing at all, git or `.swarmignore` at fault),
     TreeRefusedError (a name that cannot be kept), OSError.
     """
-    rules = Rules(
-        _ignored(root), None if takes_all else _listed(root, environ), takes_all=takes_all
-    )
+    listing = None if takes_all else _listed(root, environ)
+    rules = Rules(_ignored(root), listing, takes_all=takes_all)
     looked = scan(str(root), entries_max=PROJECT_NAMES_SEEN_MAX, choosing=rules)
     found = _without_skeletons(looked.found, rules)
-    choice = Chosen(found, _folded(looked.passed_over, found), looked.left_out)
+    not_here = listing.not_here if listing else frozenset[Parts]()
+    choice = Chosen(found, _folded(looked.passed_over, found), looked.left_out, not_here)
     _check_size(choice)
     if choice.passed_over and not choice.files:
         raise ProjectError(

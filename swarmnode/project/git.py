@@ -7,6 +7,7 @@ Asked of git itself, so that every rule it knows holds: those of all folders, of
 import os
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -51,7 +52,7 @@ def listed(folder: Path, environ: Mapping[str, str]) -> Listing:
     Raises ProjectError, which says what git said.
     """
     clean = _without_misleading(environ)
-    names, new, ignored = set[Parts](), set[Parts](), set[Parts]()
+    names, new, ignored, not_here = set[Parts](), set[Parts](), set[Parts](), set[Parts]()
     bases: list[Parts] = [()]
     for base in bases:  # it grows meanwhile
         place = _at(folder, base)
@@ -62,9 +63,13 @@ def listed(folder: Path, environ: Mapping[str, str]) -> Listing:
                 names.add(parts)
             elif (_at(folder, parts) / ".git").exists():  # a submodule, or one of its own
                 bases.append(parts)
+            elif _is_empty(_at(folder, parts)):
+                not_here.add(parts)
         new.update(_beneath(base, _folders(_asked(place, _NEW, clean))))
         ignored.update(_beneath(base, _folders(_asked(place, _IGNORED, clean))))
-    return Listing(frozenset(names), frozenset(new - set(bases)), frozenset(ignored))
+    return Listing(
+        frozenset(names), frozenset(new - set(bases)), frozenset(ignored), frozenset(not_here)
+    )
 
 
 def described(folder: Path, environ: Mapping[str, str]) -> str:
@@ -107,6 +112,12 @@ def _at(folder: Path, parts: Parts) -> Path:
 
 def _is_folder(path: Path) -> bool:
     return path.is_dir() and not path.is_symlink()
+
+
+def _is_empty(folder: Path) -> bool:
+    with suppress(OSError):  # whoever looks into it says what is wrong
+        return not any(folder.iterdir())
+    return False
 
 
 def _asked(folder: Path, what: Sequence[str], environ: Mapping[str, str]) -> list[bytes]:

@@ -43,6 +43,8 @@ class Listing(msgspec.Struct, frozen=True):
     """Folders in which nothing is tracked and that are not ignored; they may be empty."""
     ignored: frozenset[Parts] = frozenset()
     """Folders that git ignores."""
+    not_here: frozenset[Parts] = frozenset()
+    """Submodules that are not checked out: empty folders, as they lie here."""
 
 
 class Rules:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 NAMED: Final = 4
 """Of what is left out, so many are named in the line before a run."""
+_NOT_HERE: Final = " (submodules that are not checked out: git submodule update --init)"
 
 
 def project_here() -> "Project":
@@ -105,7 +106,11 @@ class Sending:
         """Every name that does not go along, folders by their own."""
         from swarmnode.tree.names import joined, text_of
 
-        ruled = [text_of(joined(parts)) for parts in self.choice.passed_over]
+        with_subs = {sub[:depth] for sub in self.choice.not_here for depth in range(len(sub) + 1)}
+        ruled = [
+            text_of(joined(parts)) + (_NOT_HERE if parts in with_subs else "")
+            for parts in self.choice.passed_over
+        ]
         return [*ruled, *map(str, self.choice.specials)]
 
 

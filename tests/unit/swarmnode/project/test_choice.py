@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from swarmnode.cli.project.sending import looked_at
 from swarmnode.errors import ProjectError
 from swarmnode.project import choice as choosing
 from swarmnode.project.choice import Chosen, choose, largest
@@ -77,6 +78,22 @@ def test_submodules_and_repositories_within_go_along(tmp_path: Path) -> None:
     have = chosen_in(main)
     assert {"vendor/lib/code.py", "own/code.py", "code.py"} <= set(have)
     assert not [name for name in have if name.endswith((".tmp", ".git")) or "/.git/" in name]
+
+
+@needs_git
+def test_a_submodule_that_is_not_checked_out_is_left_out_with_what_brings_it(
+    tmp_path: Path,
+) -> None:
+    git(tmp_path, "init", "-q")
+    write(tmp_path, "a.py")
+    git(tmp_path, "add", "a.py")
+    git(tmp_path, "update-index", "--add", "--cacheinfo", "160000," + "1" * 40 + ",lib/vendor")
+    (tmp_path / "lib" / "vendor").mkdir(parents=True)
+    words = looked_at(project_of(tmp_path, tmp_path.parent / "home"), takes_all=False).words()
+    assert (
+        "; left out: lib (submodules that are not checked out: git submodule update --init)"
+        in words
+    )
 
 
 @needs_git
