@@ -216,7 +216,9 @@ def _of_module(
     module: str, within: "Parts", sent: "Mapping[Parts, Found]", env: str, lacks: str
 ) -> str:
     names = (os.fsencode(module), os.fsencode(f"{module}.py"))
-    places = [parts[:-1] for parts in sent if len(parts) > 1 and parts[-1] in names]
+    places = [parts[:-1] for parts in sent if parts and parts[-1] in names]
+    if not within:  # what begins at the root looks there by itself
+        places = [place for place in places if place]
     if places:
         shortest = min(places, key=len)
         place = os.path.relpath(_text(shortest) or ".", _text(within) or ".")
