@@ -2,7 +2,7 @@
 
 import os
 import struct
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -119,13 +119,15 @@ class Serving:
 
 @asynccontextmanager
 async def machine(
-    folder: Path, objects: MemoryObjects, shrinks: list[Callable[[int], None]] | None = None
+    folder: Path,
+    objects: MemoryObjects,
+    shrinks: list[Callable[[int], Awaitable[None]]] | None = None,
 ) -> AsyncIterator[tuple[ProcessExecutor, DatasetService]]:
     """An executor, and datasets of a pool as a node has them; `shrinks` gets what makes room."""
     workers = ThreadWorkers()
     executor = ProcessExecutor(folder / "x", ExecutorConfig(), {}, workers)
 
-    def lend(kept: Callable[[], int], shrink: Callable[[int], None]) -> None:
+    def lend(kept: Callable[[], int], shrink: Callable[[int], Awaitable[None]]) -> None:
         executor.share_disk(kept, shrink)
         if shrinks is not None:
             shrinks.append(shrink)

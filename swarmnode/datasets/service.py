@@ -48,7 +48,7 @@ class DataDisk(msgspec.Struct, frozen=True):
     folder: Path
     room: Callable[[], int]
     """How many bytes may be kept: the rest of what is lent for inputs."""
-    lend: Callable[[Callable[[], int], Callable[[int], None]], None]
+    lend: Callable[[Callable[[], int], Callable[[int], Awaitable[None]]], None]
     """Told how much is kept, and how to make it less, for who needs the same disk."""
 
 
@@ -109,12 +109,13 @@ class DatasetService:
         chunks = self._chunks.taken_bytes if self._chunks else 0
         return chunks + (self._wholes.kept_bytes if self._wholes else 0)
 
-    def _shrink(self, bytes_max: int) -> None:
+    async def _shrink(self, bytes_max: int) -> None:
         """Others need the room."""
         if self._chunks is not None and self._wholes is not None:
-            self._chunks.shrink(bytes_max - self._wholes.taken_bytes)
+            chunks_max = bytes_max - self._wholes.taken_bytes
+            await self._workers.run(partial(self._chunks.shrink, chunks_max))
             in_use = self._executor.sources_in_use()
-            self._wholes.shrink(bytes_max - self._chunks.taken_bytes, in_use)
+            await self._wholes.shrink(bytes_max - self._chunks.taken_bytes, in_use)
 
     async def get(
         self, cap: ReadCap, *, start: int = 0, length: int | None = None

@@ -29,6 +29,8 @@ _STARTS_S: Final = 600.0
 """A job that was given one runs within this."""
 _COMING: Final = "."
 """Before the name of one that is not whole yet."""
+_GOING: Final = "..{}-{}"
+"""The name of one that leaves: to remove a large one takes seconds."""
 
 
 class Wholes:
@@ -45,6 +47,8 @@ class Wholes:
         """Held while that one is fetched: each once."""
         self._coming: dict[str, int] = {}
         """Bytes of those that are being fetched."""
+        self._gone = 0
+        """How many have left."""
 
     @property
     def kept_bytes(self) -> int:
@@ -94,9 +98,7 @@ class Wholes:
         stream: Callable[[], AsyncIterator[bytes]],
         in_use: Collection[str],
     ) -> None:
-        lately_s = trio.current_time() - _STARTS_S
-        self._given = {one: at_s for one, at_s in self._given.items() if at_s > lately_s}
-        self._make_room(laid.size, in_use)
+        await self._make_room(laid.size, in_use)
         self._coming[key] = laid.size
         try:
             await self._fetch(self._folder / key, laid, stream())
@@ -104,18 +106,31 @@ class Wholes:
         finally:
             del self._coming[key]
 
-    def shrink(self, bytes_max: int, in_use: Collection[str] = ()) -> None:
-        """Let go of the least recently used, as long as no job has it. Blocking."""
+    async def shrink(self, bytes_max: int, in_use: Collection[str] = ()) -> None:
+        """Let go of the least recently used, as long as no job has it."""
+        lately_s = trio.current_time() - _STARTS_S
+        self._given = {one: at_s for one, at_s in self._given.items() if at_s > lately_s}
+        going = []
         for key in list(self._sizes):
             if self.taken_bytes <= bytes_max:
-                return
+                break
             if key not in self._given and str(self._folder / key) not in in_use:
                 del self._sizes[key]
-                _remove(self._folder / key)
+                going.append(self._out_of_the_way(key))
+        for place in going:
+            await self._workers.run(partial(_remove, place))
 
-    def _make_room(self, size: int, in_use: Collection[str]) -> None:
+    def _out_of_the_way(self, key: str) -> Path:
+        """Where it is removed from: under its own name it may come again meanwhile."""
+        self._gone += 1
+        place = self._folder / _GOING.format(key, self._gone)
+        with contextlib.suppress(FileNotFoundError):
+            (self._folder / key).rename(place)
+        return place
+
+    async def _make_room(self, size: int, in_use: Collection[str]) -> None:
         room = self._room()
-        self.shrink(room - size, in_use)
+        await self.shrink(room - size, in_use)
         if self.taken_bytes + size > room:
             raise DataFailedError(
                 f"it takes {size / _GIB:.1f} GiB and has to be fetched whole here, where there is "
@@ -124,7 +139,7 @@ class Wholes:
 
     async def _fetch(self, place: Path, laid: Laid, chunks: AsyncIterator[bytes]) -> None:
         coming = place.with_name(f"{_COMING}{place.name}")
-        _remove(coming)
+        await self._workers.run(partial(_remove, coming))
         try:
             is_tree, chunks = await told_apart(chunks)
             if is_tree:
@@ -137,7 +152,8 @@ class Wholes:
         except (OSError, OutputUnsafeError) as error:
             raise DataFailedError(f"it cannot be kept on this machine's disk: {error}") from error
         finally:
-            _remove(coming)
+            with trio.CancelScope(shield=True):
+                await self._workers.run(partial(_remove, coming))
 
     async def _unpack(self, place: Path, base: Parts, chunks: AsyncIterator[bytes]) -> None:
         await self._workers.run(partial(place.mkdir, mode=0o700))

@@ -4,7 +4,7 @@ images are shown."""
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
-from swarmnode.executor.disk.given import GivenRoom
+from swarmnode.executor.disk.given import GivenRoom, Shrink
 from swarmnode.executor.job import ExecutorJob
 from swarmnode.executor.port import DataWay, JobId
 from swarmnode.executor.sandbox.capability import Capability
@@ -35,7 +35,7 @@ class DatasetFace(ABC):
         """ "" when a task can write to its image here, else why not and the remedy."""
         return self._capability.image_trouble
 
-    def share_disk(self, kept: Callable[[], int], shrink: Callable[[int], None]) -> None:
+    def share_disk(self, kept: Callable[[], int], shrink: Shrink) -> None:
         """What is kept of datasets takes what is lent for inputs, as far as those need it not."""
         self._given.share(kept, shrink)
 

@@ -28,7 +28,7 @@ from swarmnode.executor.attend import Attendant
 from swarmnode.executor.cpus import choose
 from swarmnode.executor.dataset_face import DatasetFace
 from swarmnode.executor.disk import safe_files, work_files
-from swarmnode.executor.disk.given import GivenRoom, free_of_charge
+from swarmnode.executor.disk.given import GivenRoom, Take, free_of_charge
 from swarmnode.executor.disk.work_disk import WorkDisk
 from swarmnode.executor.environments.arrivals import EnvironmentArrivals
 from swarmnode.executor.environments.catalogue import environments_of
@@ -391,7 +391,7 @@ class ProcessExecutor(work_files.WorkFiles, DatasetFace):
     def _record(self, job: JobId) -> CrashRecord | None:
         return self._jobs[job].record if job in self._jobs else None
 
-    def _taking(self, job: JobId) -> AbstractContextManager[Callable[[int], None]]:
+    def _taking(self, job: JobId) -> AbstractContextManager[Take]:
         return nullcontext(free_of_charge) if job in self._jobs else self._given.taking(job)
 
     def _work(self, job: JobId) -> str:

@@ -4,10 +4,10 @@ Nobody knows the size of an input before it comes, so this is counted as it come
 all jobs together: nobody can fill the machine's disk by inputs.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from swarmnode.errors import ExecutorUnavailableError
 from swarmnode.executor.disk import disk_use, work_use
@@ -15,6 +15,10 @@ from swarmnode.executor.port import JobId
 from swarmnode.limits import WALKED_ENTRIES_MAX
 
 _MIB: Final = 1024 * 1024
+Take: TypeAlias = Callable[[int], Awaitable[None]]
+"""Asked for room before so many bytes come in; raises ExecutorUnavailableError."""
+Shrink: TypeAlias = Callable[[int], Awaitable[None]]
+"""Makes what is kept no more than so many bytes; they are free once it returns."""
 
 
 def given_bytes(work: Path) -> int:
@@ -24,7 +28,7 @@ def given_bytes(work: Path) -> int:
     return 0
 
 
-def free_of_charge(_size: int) -> None:
+async def free_of_charge(_size: int) -> None:
     """What comes into the folder of a job that runs is its own disk's."""
 
 
@@ -38,10 +42,10 @@ class GivenRoom:
         self._taken: dict[JobId, int] = {}
         """Bytes in each folder here; what would bring their sum above the bound is refused."""
         self._kept: Callable[[], int] = lambda: 0
-        self._shrink: Callable[[int], None] = lambda _bytes_max: None
+        self._shrink: Shrink = free_of_charge
         """What is kept of datasets has the rest of the room, and makes way."""
 
-    def share(self, kept: Callable[[], int], shrink: Callable[[int], None]) -> None:
+    def share(self, kept: Callable[[], int], shrink: Shrink) -> None:
         """Somebody keeps things here while nobody else needs the room: told how much, and to make
         it no more than so many bytes."""
         self._kept, self._shrink = kept, shrink
@@ -60,13 +64,13 @@ class GivenRoom:
         self._taken.pop(job, None)
 
     @contextmanager
-    def taking(self, job: JobId) -> Iterator[Callable[[int], None]]:
+    def taking(self, job: JobId) -> Iterator[Take]:
         """One file or folder on its way in; what breaks off is not counted: it comes again."""
         taken = 0
 
-        def take(size: int) -> None:
+        async def take(size: int) -> None:
             nonlocal taken
-            self._check(size)
+            await self._check(size)
             self._taken[job] = self._taken.get(job, 0) + size
             taken += size
 
@@ -76,13 +80,14 @@ class GivenRoom:
             self._taken[job] = max(0, self._taken.get(job, 0) - taken)
             raise
 
-    def _check(self, size: int) -> None:
+    async def _check(self, size: int) -> None:
         """Raises ExecutorUnavailableError."""
         taken = sum(self._taken.values())
         if self._kept() and taken + size + self._kept() > self._bytes_max:
-            self._shrink(self._bytes_max - taken - size)
+            await self._shrink(self._bytes_max - taken - size)
         if self._kept() and work_use.host_room(self._folder) < size:
-            self._shrink(self._kept() - size)
+            await self._shrink(self._kept() - size)
+        taken = sum(self._taken.values())  # others may have come in between
         if taken + size > self._bytes_max:
             raise ExecutorUnavailableError(
                 f"the inputs of all tasks here would take more than {self._bytes_max // _MIB} MiB, "

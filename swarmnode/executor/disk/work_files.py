@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from p2p.workers import Workers
 from swarmnode.errors import ExecutorUnavailableError, JobUnknownError, OutputUnsafeError
 from swarmnode.executor.disk import safe_files
+from swarmnode.executor.disk.given import Take
 from swarmnode.executor.disk.work_disk import slack_bytes
 from swarmnode.executor.port import FileStat, JobId
 from swarmnode.limits import FILE_CHUNK_BYTES
@@ -45,7 +46,7 @@ class WorkFiles(ABC):
         """Of a job that was started."""
 
     @abstractmethod
-    def _taking(self, job: JobId) -> AbstractContextManager[Callable[[int], None]]:
+    def _taking(self, job: JobId) -> AbstractContextManager[Take]:
         """Asked for room before each piece that comes in; raises ExecutorUnavailableError."""
 
     def _owner(self, job: JobId) -> int:
@@ -81,11 +82,11 @@ class WorkFiles(ABC):
     async def _pour(
         self,
         chunks: AsyncIterable[bytes],
-        take: Callable[[int], None],
+        take: Take,
         write: Callable[[bytes], None],
     ) -> None:
         async for chunk in chunks:
-            take(len(chunk))
+            await take(len(chunk))
             await self._workers.run(partial(write, chunk))
 
     async def list_files(self, job: JobId, pattern: str) -> tuple[FileStat, ...]:

@@ -11,7 +11,12 @@ from typing import Final, NamedTuple
 from swarmnode import reach
 from swarmnode.errors import NetRefusedError
 from swarmnode.executor.network import addresses, dns
-from swarmnode.executor.network.limits import CONNECTIONS_MAX, NAMES_MAX, NOTES_MAX
+from swarmnode.executor.network.limits import (
+    ADDRESSES_MAX,
+    CONNECTIONS_MAX,
+    NAMES_MAX,
+    NOTES_MAX,
+)
 from swarmnode.executor.network.names import RANGE, NameTable
 
 MIRROR_PORT: Final = 80
@@ -107,7 +112,7 @@ class TaskNet:
 
         An address that is not of the internet spoils all: whoever gives out both wants us to err.
         """
-        found = list(dict.fromkeys(found))
+        found = list(dict.fromkeys(found))[:ADDRESSES_MAX]
         if addresses.is_let(self._private, *target):
             return found, ""
         for address, _ in found:

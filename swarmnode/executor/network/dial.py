@@ -1,18 +1,20 @@
 """Connections from this machine to a host: to the address that was checked, and to no other.
 
 Addresses are tried one after another, the next one also when the one before does not answer soon
-(RFC 8305). What comes back is a plain socket that does not block.
+(RFC 8305), no more than two at once. What comes back is a plain socket that does not block.
 """
 
 import errno
 import os
 import socket
+from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
 import trio
 
 from swarmnode.executor.network.core import SocketPlace
+from swarmnode.executor.network.limits import ATTEMPTS_MAX
 
 _NOT_OURS: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 _NEXT_S: Final = 0.25
@@ -72,24 +74,33 @@ class _AddressRace:
         return self._won
 
     async def _try_all(self, places: Sequence[SocketPlace]) -> None:
+        under_way: deque[trio.CancelScope] = deque()
         async with trio.open_nursery() as nursery:
             for place in places:
+                if len(under_way) == ATTEMPTS_MAX:
+                    under_way.popleft().cancel()
+                under_way.append(own := trio.CancelScope())
                 failed = trio.Event()
-                nursery.start_soon(self._try_one, place, failed, nursery.cancel_scope)
+                nursery.start_soon(self._try_one, place, failed, own, nursery.cancel_scope)
                 with trio.move_on_after(_NEXT_S):
                     await failed.wait()
 
     async def _try_one(
-        self, place: SocketPlace, failed: trio.Event, others: trio.CancelScope
+        self,
+        place: SocketPlace,
+        failed: trio.Event,
+        own: trio.CancelScope,
+        others: trio.CancelScope,
     ) -> None:
-        try:
-            sock = await _connected(place)
-        except OSError as exc:
-            self._failure = exc
-            failed.set()
-            return
-        if self._won is not None:
-            sock.close()
-            return
-        self._won = sock
-        others.cancel()
+        with own:
+            try:
+                sock = await _connected(place)
+            except OSError as exc:
+                self._failure = exc
+                failed.set()
+                return
+            if self._won is not None:
+                sock.close()
+                return
+            self._won = sock
+            others.cancel()

@@ -5,6 +5,12 @@ from typing import Final
 CONNECTIONS_MAX: Final = 1024
 """Of one task at once: two descriptors each; loaders and crawlers hold some hundreds."""
 
+ADDRESSES_MAX: Final = 8
+"""Of one name that are tried: the large ones give out eight; a zone of somebody's own, hundreds."""
+
+ATTEMPTS_MAX: Final = 2
+"""Of one connection under way at once: each is a descriptor, which is counted once for all."""
+
 CONNECTIONS_PER_S: Final = 500
 """That it may make on the average; so many more wait in the kernel. One costs us half a ms."""
 

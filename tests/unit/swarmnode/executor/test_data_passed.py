@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -79,7 +79,7 @@ async def test_what_is_let_go_of_while_somebody_reads_it_is_right_for_him_and_fo
     objects, data = MemoryObjects(Pool(), PeerId("alice")), os.urandom(MIB) * 20
     found = hashlib.sha256(data).hexdigest()
     cap = text_of_cap((await objects.put(pieces(data))).cap)
-    shrinks: list[Callable[[int], None]] = []
+    shrinks: list[Callable[[int], Awaitable[None]]] = []
     async with machine(tmp_path, objects, shrinks) as (executor, datasets):
         job = JobId("t.1")
         mounts = await datasets.mounts(job, [("/d", cap)])
@@ -90,7 +90,7 @@ async def test_what_is_let_go_of_while_somebody_reads_it_is_right_for_him_and_fo
                 await trio.sleep(0.02)
         notes = JobFolder(tmp_path / "x" / "jobs" / job).data_notes(0)
         assert notes.read_text() == "1 1\n"
-        shrinks[0](0)
+        await shrinks[0](0)
         assert datasets.kept_bytes == 0
         assert executor.signal(job, JobSignal.INT)
         assert (await executor.wait(job)).code == 0

@@ -180,3 +180,8 @@ def test_a_mirror_is_at_one_port_and_its_name_is_nobody_elses() -> None:
         task.mirror(core.Target("pypi.mirror.swarm", 443))
     for name in ("mirror.swarm", "x.pypi.mirror.swarm", "pypi.org", "pypi.mirror.swarm.org"):
         assert task.mirror(core.Target(name, 80)) == ""
+
+
+def test_a_name_with_very_many_addresses_has_a_few_of_them_tried() -> None:
+    many = [f"8.8.{number}.8" for number in range(200)]
+    assert allowed(net("internet"), "many.example.org", *many)[0] == many[:8]
