@@ -112,7 +112,9 @@ class FuseMount:
             case Wanted() as wanted:
                 pieces = self._content.ready(wanted.place, wanted.size)
                 if pieces is None:
-                    nursery.start_soon(self._fetch, wanted)
+                    # Known at once: the next request that is read here may take it back.
+                    scope = self._waiting[wanted.unique] = trio.CancelScope()
+                    nursery.start_soon(self._fetch, wanted, scope)
                 else:
                     self._send(wanted.unique, pieces)
             case FileOpening() as opening:
@@ -122,23 +124,21 @@ class FuseMount:
                 else:
                     self._open(opening)
             case Interrupted(unique):
-                if (scope := self._waiting.get(unique)) is not None:
-                    scope.cancel()
+                if (waiting := self._waiting.get(unique)) is not None:
+                    waiting.cancel()
             case None:
                 pass
 
-    async def _fetch(self, wanted: Wanted) -> None:
+    async def _fetch(self, wanted: Wanted, scope: trio.CancelScope) -> None:
         pieces: Pieces = ()
         error = errno.EINTR
-        with trio.CancelScope() as scope:
-            self._waiting[wanted.unique] = scope
+        with scope:
             try:
                 pieces = await self._content.read(wanted.place, wanted.size)
                 error = 0
             except ContentFailedError:
                 error = errno.EIO
-            finally:
-                del self._waiting[wanted.unique]
+        del self._waiting[wanted.unique]
         self._send(wanted.unique, pieces, error)
 
     async def _open_soon(self, opening: FileOpening) -> None:

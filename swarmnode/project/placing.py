@@ -302,8 +302,14 @@ def _copy(source: Path, name: bytes, folder: int) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     mode = stat.S_IMODE(source.lstat().st_mode)
     with source.open("rb") as read, open(os.open(name, flags, mode, dir_fd=folder), "wb") as write:
-        shutil.copyfileobj(read, write, _COPIED_BYTES)
-        os.fchmod(write.fileno(), mode)
+        is_whole = False
+        try:
+            shutil.copyfileobj(read, write, _COPIED_BYTES)
+            os.fchmod(write.fileno(), mode)
+            is_whole = True
+        finally:
+            if not is_whole:  # a full disk, or Ctrl-C
+                os.unlink(name, dir_fd=folder)
 
 
 def root_folder(root: Path) -> int:

@@ -100,6 +100,8 @@ class EnvironmentStore:
         """It will not be filled."""
         self._coming.pop(name, None)
         _remove(self._trees / f"{_PART}{name}")
+        if name not in self._whole:  # in its place already, and its mark could not be written
+            _remove(self._trees / name)
 
     def finish(self, name: str, used: Collection[str]) -> None:
         """What was filled is whole: share its files, have it on the disk, make it known.
@@ -115,9 +117,9 @@ class EnvironmentStore:
             self._share(path)
         with _opened(part) as folder:
             sync_file_system(folder)
-        part.rename(self._trees / name)
         mark = self._marks / f"{_PART}{name}"
-        mark.write_text(f"{size}\n")
+        mark.write_text(f"{size}\n")  # before anything is in its place: the disk may be full
+        part.rename(self._trees / name)
         with _opened(self._trees) as trees, _opened(self._marks) as marks:
             os.fsync(trees)
             mark.rename(self._marks / name)

@@ -145,7 +145,7 @@ class _Fetch:
             while at < layer.size:
                 try:
                     piece = answer.read(min(_PIECE, layer.size - at))
-                except (TimeoutError, ConnectionError, http.client.HTTPException) as error:
+                except (OSError, http.client.HTTPException) as error:  # also a route that is gone
                     raise CutError(f"{self._image.reference.host} broke off ({error})") from error
                 if not piece:
                     raise CutError(f"{self._image.reference.host} broke off")
