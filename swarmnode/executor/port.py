@@ -252,6 +252,10 @@ class Executor(Protocol):
         """
         ...
 
+    async def closed(self, job: JobId, seen: Sequence[Found]) -> tuple[tuple[Found, ...], str]:
+        """Without the links that lead out of the work folder, and in words which those are."""
+        ...
+
     async def unpack(self, job: JobId, base: Parts, chunks: AsyncIterable[bytes]) -> None:
         """Make a tree's folder in the work folder; older files of the same names go."""
 

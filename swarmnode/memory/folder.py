@@ -77,10 +77,16 @@ class CheckpointFolder:
         entry = CheckpointEntry(told.step, paths, is_marked=True, is_beside=bool(told.name))
         return Draft(entry, beside, is_sure=True)
 
-    async def pack(self, paths: tuple[Found, ...], *, may_grow: bool) -> AsyncIterator[bytes]:
-        """The bytes of a tree of these; raises TreeChangedError when they are that no more."""
+    async def pack(
+        self, paths: tuple[Found, ...], *, may_grow: bool
+    ) -> tuple[AsyncIterator[bytes], str]:
+        """The bytes of a tree of these, and in words what is left out of it.
+
+        The bytes raise TreeChangedError when the files are that no more.
+        """
         whole = await self._workers.run(partial(_whole, paths))
-        return self._executor.pack(self._job, (), whole, may_grow=may_grow)
+        kept, left_out = await self._executor.closed(self._job, whole)
+        return self._executor.pack(self._job, (), kept, may_grow=may_grow), left_out
 
     async def check_same(self, paths: tuple[Found, ...]) -> None:
         """Nothing came or went in the meantime. Raises TreeChangedError."""

@@ -24,6 +24,8 @@ from swarmnode.tasks.checkpoint import CheckpointRecord, WatchSpec
 
 _LOOK_COST_PARTS: Final = 20
 """Looking at a big folder takes at most this part of a core."""
+KEPT: Final = "kept, but not all of it: "
+NOT_KEPT: Final = "not kept: "
 
 
 class KeeperConfig(msgspec.Struct, frozen=True):
@@ -44,7 +46,7 @@ class KeeperEars(msgspec.Struct, frozen=True):
 
     on_checkpoint: Callable[[CheckpointRecord], Awaitable[None]]
     on_trouble: Callable[[str], Awaitable[None]]
-    """Why the newest one is not kept, in words; empty once one is."""
+    """Why the newest one is not kept, or what it is kept without; empty once one is kept whole."""
 
 
 class CheckpointKeeper:
@@ -76,7 +78,7 @@ class CheckpointKeeper:
         self._due_s = 0.0
         """No checkpoint is stored before that, unless the task waits for it."""
         self._trouble = ""
-        """Why the newest is not kept, as was told last; empty: it is."""
+        """What is the matter with the newest, as was told last; empty: it is kept."""
 
     @property
     def stored_step(self) -> int:
@@ -111,7 +113,7 @@ class CheckpointKeeper:
 
     async def _wait_after(self, words: str) -> None:
         self._due_s = trio.current_time() + self._config.again_s
-        await self._say(words)
+        await self._say(f"{NOT_KEPT}{words}")
 
     async def _say(self, trouble: str) -> None:
         if trouble != self._trouble:
@@ -177,7 +179,8 @@ class CheckpointKeeper:
             self._still.stored(draft, step)
             await self._steps.stored(made)
             self._due_s = began_s + self.spec.every_ms / 1000
-        await self._say("")
+        lacking = self._steps.left_out
+        await self._say(f"{KEPT}{lacking}" if lacking else "")
 
     async def _put(self, draft: Draft, step: int) -> CheckpointRecord:
         try:
@@ -211,8 +214,9 @@ class CheckpointKeeper:
         restless_s = self._config.restless_s
         if self._still.restless_s(now_s) >= restless_s:
             await self._say(
-                f"what is new in {self.spec.folder} has not rested for {restless_s / 60:.0f} min: "
-                "write under another name and rename, or keep logs elsewhere"
+                f"{NOT_KEPT}what is new in {self.spec.folder} has not rested for "
+                f"{restless_s / 60:.0f} min: write under another name and rename, or keep "
+                "logs elsewhere"
             )
         return draft
 

@@ -95,7 +95,8 @@ class MemoryService:
     ) -> None:
         """Keep the job's checkpoints and answer its requests until cancelled.
 
-        `on_trouble` is told why the newest one is not kept, and "" once one is.
+        `on_trouble` is told, behind "not kept: ", why the newest one is not, or what it is kept
+        without, and "" once one is kept whole.
         """
         folder = CheckpointFolder(job, self._executor, self._workers, spec.folder)
         ears = KeeperEars(on_checkpoint, on_trouble)

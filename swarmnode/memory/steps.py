@@ -41,6 +41,8 @@ class StoredSteps:
         """What the pool keeps and the submitter will know."""
         self.storing = trio.Lock()
         """One checkpoint at a time is stored, and none is given up meanwhile."""
+        self._left_out: dict[str, str] = {}
+        """What the parts of the newest are without, in words."""
         self._acknowledged_ms = 0
         """`made_ms` of the newest checkpoint that the submitter has. Only grows."""
         self._forgotten_ms = 0
@@ -53,6 +55,11 @@ class StoredSteps:
         if newest is None:
             return spec.last_step
         return resume_step(newest) if newest is spec.last and spec.is_restored else newest.step
+
+    @property
+    def left_out(self) -> str:
+        """What the newest was kept without, in words; empty: it is whole."""
+        return "; ".join(filter(None, self._left_out.values()))
 
     def is_past(self, step: int) -> bool:
         """Whether a later one is stored already, and complete."""
@@ -100,6 +107,7 @@ class StoredSteps:
     async def _put_beside(self, draft: Draft, step: int, still: Stillness) -> list[StoredFile]:
         loose = tuple(path for path in draft.loose if path.kind is not EntryKind.FOLDER)
         if not loose:
+            self._left_out["beside"] = ""
             return []
         before = () if self._newest is None else self._newest.files[1:]
         if before and {path.parts: path for path in draft.loose} == still.loose:
@@ -111,7 +119,7 @@ class StoredSteps:
     ) -> StoredFile:
         """What is put and then not used goes when a newer one is acknowledged."""
         spec = self._spec
-        chunks = await self._folder.pack(paths, may_grow=may_grow)
+        chunks, self._left_out[part] = await self._folder.pack(paths, may_grow=may_grow)
         name = object_name(spec.task, step, part)
         receipt = await self._objects.put(chunks, name=name, trust=trust_of(spec.right))
         if not may_grow:

@@ -58,8 +58,8 @@ def select(
         pieces, faults = [_together(meant.chosen, seen)], []
     kept: list[Piece] = []
     for piece in pieces:
-        closed, out = _closed(piece, roots)
-        fitting, beyond = _fitting(closed)
+        whole, out = closed(piece, roots)
+        fitting, beyond = _fitting(whole)
         kept.append(fitting)
         faults += filter(None, (out, beyond))
     return Selection(tuple(kept), meant.missing, tuple(faults))
@@ -110,8 +110,11 @@ def _apart(meant: "_Meant", places: "_Places") -> tuple[list[Piece], list[str]]:
     return pieces, faults
 
 
-def _closed(piece: Piece, roots: Sequence[bytes]) -> tuple[Piece, str]:
-    """Without its links that lead out of it, and what is to be said of them."""
+def closed(piece: Piece, roots: Sequence[bytes]) -> tuple[Piece, str]:
+    """Without its links that lead out of it, and what is to be said of them.
+
+    `roots`: as for `select`.
+    """
     depth = len(piece.base)
     inside = inside_of(*(b"/".join([root, *piece.base]) for root in roots))
     targets = {

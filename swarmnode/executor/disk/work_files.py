@@ -21,7 +21,7 @@ from swarmnode.tree.names import Parts, joined, text_of
 from swarmnode.tree.pack import packed
 from swarmnode.tree.pattern import Pattern
 from swarmnode.tree.scan import Found, Scan, entries_of, inside_of, scan
-from swarmnode.tree.select import Selection, bytes_in, select, too_large, within
+from swarmnode.tree.select import Piece, Selection, bytes_in, closed, select, too_large, within
 from swarmnode.tree.unpack import Unpacker
 
 if TYPE_CHECKING:
@@ -129,10 +129,19 @@ class WorkFiles(ABC):
 
         In a thread: of many names and patterns it takes long, and the task chose both.
         """
-        roots = (WORK, os.fsencode(self._work(job)))
         looked = await self.scan(job)
-        chosen = await self._workers.run(partial(select, looked.found, patterns, roots))
+        chosen = await self._workers.run(partial(select, looked.found, patterns, self._roots(job)))
         return looked, await self._workers.run(partial(within, chosen, self._leaves_max(job)))
+
+    def _roots(self, job: JobId) -> tuple[bytes, bytes]:
+        """The names of the work folder, in the sandbox and outside of it."""
+        return (WORK, os.fsencode(self._work(job)))
+
+    async def closed(self, job: JobId, seen: Sequence[Found]) -> tuple[tuple[Found, ...], str]:
+        """Without the links that lead out of the work folder, and in words which those are."""
+        piece = Piece((), (), tuple(seen), True)
+        kept, words = await self._workers.run(partial(closed, piece, self._roots(job)))
+        return kept.found, words
 
     def pack(
         self, job: JobId, base: Parts, seen: Sequence[Found], *, may_grow: bool = False
@@ -144,7 +153,7 @@ class WorkFiles(ABC):
         self, job: JobId, base: Parts, seen: Sequence[Found], *, may_grow: bool
     ) -> AsyncGenerator[bytes, None]:
         root = self._work(job)
-        names = [b"/".join([top, *base]) for top in (WORK, os.fsencode(root))]
+        names = [b"/".join([top, *base]) for top in self._roots(job)]
         inside = inside_of(*names)
         if (size := bytes_in(seen)) > self._leaves_max(job):
             raise OutputUnsafeError(too_large(base, size, self._leaves_max(job)))

@@ -40,7 +40,7 @@ from swarmnode.limits import LOG_READ_BYTES_MAX
 from swarmnode.tree.names import Parts
 from swarmnode.tree.pattern import Pattern
 from swarmnode.tree.scan import Found, Scan
-from swarmnode.tree.select import Selection, select
+from swarmnode.tree.select import Selection
 
 _TERMINATED, _KILLED, _NOT_STARTED = 143, 137, 125
 _FIRST_PID = 1000
@@ -206,8 +206,11 @@ class FakeExecutor(Unmounted):
 
     async def select(self, job: JobId, patterns: Sequence[Pattern]) -> tuple[Scan, Selection]:
         """The same, and what patterns mean in it."""
-        looked = await self.scan(job)
-        return looked, select(looked.found, patterns)
+        return fake_files.select(await self.scan(job), patterns)
+
+    async def closed(self, job: JobId, seen: Sequence[Found]) -> tuple[tuple[Found, ...], str]:
+        """Without links that lead out."""
+        return await fake_files.closed(seen)
 
     def pack(
         self, job: JobId, base: Parts, seen: Sequence[Found], *, may_grow: bool = False

@@ -13,6 +13,9 @@ from swarmnode.tree.format import EntryKind, TreeIndex, write_index
 from swarmnode.tree.names import Parts, joined, parts_in, text_of
 from swarmnode.tree.pattern import Pattern
 from swarmnode.tree.scan import Found, Scan, entries_of
+from swarmnode.tree.select import Piece, Selection
+from swarmnode.tree.select import closed as closed_piece
+from swarmnode.tree.select import select as select_in
 from swarmnode.tree.unpack import NAMELESS, IndexReader
 
 
@@ -80,6 +83,18 @@ def _found_as(parts: Parts, file: File) -> Found:
         file.modified_ns + (not file.in_place),
         target=file.data if is_link else b"",
     )
+
+
+def select(looked: Scan, patterns: Sequence[Pattern]) -> tuple[Scan, Selection]:
+    """What was found, and what patterns mean in it."""
+    return looked, select_in(looked.found, patterns)
+
+
+async def closed(seen: Sequence[Found]) -> tuple[tuple[Found, ...], str]:
+    """Without links that lead out, and in words which those are."""
+    await trio.lowlevel.checkpoint()
+    kept, words = closed_piece(Piece((), (), tuple(seen), True), ())
+    return kept.found, words
 
 
 async def pack(

@@ -188,10 +188,10 @@ class JobRunner:
         with trio.move_on_after(FLUSH_S):
             why = await self._memory.flush(self._job, is_orderly=is_orderly)
         if why:
-            await self._on_trouble(f"the last one: {why}")
+            await self._on_trouble(f"not kept: the last one: {why}")
 
     async def _on_trouble(self, why: str) -> None:
-        note = f"checkpoint not kept: {why}"[:REASON_CHARS_MAX] if why else ""
+        note = f"checkpoint {why}"[:REASON_CHARS_MAX] if why else ""
         await self._tell(run_events.CheckpointTrouble(self.record.task, self.record.fence, note))
 
     async def _on_checkpoint(self, checkpoint: CheckpointRecord) -> None:

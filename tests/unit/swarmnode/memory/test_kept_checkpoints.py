@@ -99,7 +99,7 @@ async def test_where_the_newest_is_refused_the_one_before_it_is_kept_and_the_ref
         await lab.until_step(1)
         await trio.sleep(10)
     assert [one.step for one in lab.reported] == [1]
-    assert lab.troubles[0] == f"steps end at {STEP_MAX}: number them anew"
+    assert lab.troubles[0] == f"not kept: steps end at {STEP_MAX}: number them anew"
     assert lab.troubles[-1] == lab.troubles[0]
 
 
