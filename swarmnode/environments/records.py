@@ -63,7 +63,10 @@ class RecordOffice(msgspec.Struct, frozen=True):
         """
         record = open_signed(self.signer, self.network, RECORD_DOMAIN, EnvironmentRecord, sealed)
         if record.key != key:
-            raise WireError("the record is about another environment")
+            raise WireError(
+                "the record is about another environment: who asks, who built it or the node here "
+                "runs another version of this software (after an update: restart the nodes)"
+            )
         try:
             parse_cap(record.built.cap)
         except CapabilityError as exc:

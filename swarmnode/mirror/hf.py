@@ -5,7 +5,7 @@ the token is not needed; else the request goes to the hub as it is, and nothing 
 """
 
 from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
 from typing import Final
 
@@ -54,8 +54,9 @@ class HubMirror:
         if isinstance(ask, asked.HubFileAsk) and is_read:
             await self._give_file(ask, request, giver)
         elif request.method == "GET" and not request.header("authorization"):
-            async with giver.pages:
-                await self._give_page(request, giver)
+            async with AsyncExitStack() as turn:
+                await turn.enter_async_context(giver.pages)
+                await self._give_page(request, giver, turn)
         else:
             await _pass(request, giver)
 
@@ -102,16 +103,21 @@ class HubMirror:
 
     # -- what the hub tells
 
-    async def _give_page(self, request: MirrorRequest, giver: Giver) -> None:
-        """Of its API; the last answer is kept for when it does not answer."""
+    async def _give_page(self, request: MirrorRequest, giver: Giver, turn: AsyncExitStack) -> None:
+        """Of its API; the last answer is kept for when it does not answer, for who asks alike.
+
+        What is no page and may be long gives its turn among pages back.
+        """
         place = UpstreamPlace(_HOST, _PORT, request.target)
-        address = f"GET {_HOST}{request.target}"
+        address = f"GET {_HOST}{request.target} {request.header('accept')}".removesuffix(" */*")
+        address = address.rstrip()
         wanted = UpstreamAsk("GET", tuple(hub.passed_up(request.headers)))
         try:
             async with giver.upstream.asked(place, wanted) as answer:
                 if answer.status >= 500:
                     raise UpstreamError(f"{place} answers {answer.status}")
                 if answer.status != 200 or not 0 < (answer.length or 0) <= PAGE_BYTES_MAX:
+                    await turn.aclose()
                     await giver.pass_on(answer)
                     return
                 headers = tuple(hub.passed_down(answer.headers))
