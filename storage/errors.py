@@ -70,7 +70,8 @@ class TooFewPeersError(StorageError):
     """The pool is too small, or too much of it is away, for what was asked."""
 
     def __init__(self, have: int, need: int, remedy: str) -> None:
-        super().__init__(f"{have} usable peers, {need} needed: {remedy}")
+        peers = "1 usable peer" if have == 1 else f"{have} usable peers"
+        super().__init__(f"{peers}, {need} needed: {remedy}")
         self.have, self.need = have, need
 
 

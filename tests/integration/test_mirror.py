@@ -130,7 +130,7 @@ async def test_a_build_of_an_environment_asks_the_mirror(
             await executor.prepare(JOB)
             await executor.put_file(JOB, "env/.lock", _pieces(lock))
             ended, _, said = await run_job(executor, what)
-            assert (ended.code, "built: 1 packages" in said) == (0, True), said
+            assert (ended.code, "built: 1 package" in said) == (0, True), said
     assert internet.count("GET files.pythonhosted.org /packages/pkg-1.0-py3-none-any.whl") == 1
 
 

@@ -86,7 +86,8 @@ def _peers(peers: Document) -> str:
     if not peers["carries"]:
         return f"{words}; carries nothing for others"
     carried = human_bytes(peers["carried_bytes"])
-    return f"{words}; carries {peers['circuits']} circuits for others, {carried} so far"
+    circuits = "1 circuit" if peers["circuits"] == 1 else f"{peers['circuits']} circuits"
+    return f"{words}; carries {circuits} for others, {carried} so far"
 
 
 def _task_net(compute: Document) -> str:

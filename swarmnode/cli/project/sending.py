@@ -91,7 +91,18 @@ class Sending:
             more = len(left) - NAMED
             rest = f" and {more} more (--dry-run names all)" if more > 0 else ""
             line += f"; left out: {', '.join(left[:NAMED])}{rest}"
-        return printable(line)
+        return printable(f"{line}{self._pointers()}")
+
+    def _pointers(self) -> str:
+        """What is said of files whose contents git-lfs has not fetched; empty without any."""
+        from swarmnode.project.pointers import pointers_in
+        from swarmnode.tree.names import joined, text_of
+
+        found = list(pointers_in(self.root, self.choice.found))
+        if not found:
+            return ""
+        which = text_of(joined(found[0])) + (f" and {len(found) - 1} more" if found[1:] else "")
+        return f"; pointers of git-lfs, without what they stand for: {which} (git lfs pull)"
 
     @property
     def name(self) -> str:

@@ -99,7 +99,8 @@ def _write_about(uv: str) -> None:
     with open(ABOUT, "w") as file:
         json.dump(about, file, indent=1, sort_keys=True)
     os.chmod(ABOUT, 0o644)
-    _say("built: %d packages" % len(about["packages"]))
+    count = len(about["packages"])
+    _say("built: 1 package" if count == 1 else "built: %d packages" % count)
 
 
 def _packages() -> "list[str]":

@@ -143,7 +143,7 @@ class Auctions:
         pursuit.search.last_auction_s = now_s
         made = pursuit.search.auction = self._made(record.task, record.spec, chosen, unfit, now_s)
         made.number = book.ledger.count_round(record.task)
-        why = f"asking {len(chosen)} machines"
+        why = "asking 1 machine" if len(chosen) == 1 else f"asking {len(chosen)} machines"
         opened = book.step(record.task, TaskFact.BIDDING_OPENED, why)
         return [*effects, *opened, *self._call(made, now_s)]
 

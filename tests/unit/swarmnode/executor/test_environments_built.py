@@ -83,7 +83,7 @@ async def packed(executor: ProcessExecutor, name: str) -> bytes:
 async def brought(executor: ProcessExecutor, wheels: Path) -> bytes:
     """An environment with `greet`, built and here as @one; its bytes."""
     code, said = await build(executor, "b.1", pinned(wheels / "greet-1.0-py3-none-any.whl"))
-    assert (code, "built: 1 packages" in said) == (0, True), said
+    assert (code, "built: 1 package" in said) == (0, True), said
     tree = await packed(executor, "b.1")
     await executor.bringing.bring("@one", blake3(tree).digest(), once(tree))
     return tree

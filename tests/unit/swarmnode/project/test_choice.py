@@ -11,6 +11,7 @@ from swarmnode.cli.project.sending import looked_at
 from swarmnode.errors import ProjectError
 from swarmnode.project import choice as choosing
 from swarmnode.project.choice import Chosen, choose, largest
+from swarmnode.project.pointers import pointers_in
 from swarmnode.project.root import project_of
 from swarmnode.tree.names import joined, text_of
 from swarmnode.tree.scan import scan
@@ -255,3 +256,15 @@ def test_a_rule_that_leaves_all_out_leaves_all_out_which_is_said(tmp_path: Path)
         choose(tmp_path, ENVIRON)
     (tmp_path / ".swarmignore").write_text(".*\n")
     assert chosen_in(tmp_path) == ["output.dat", "src", "src/a.py"], "hidden ones, and no more"
+
+
+def test_what_git_lfs_has_not_fetched_is_told_apart(tmp_path: Path) -> None:
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12345\n"
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/big.bin").write_text(pointer)
+    (tmp_path / "small.bin").write_text("x" * len(pointer))
+    found = choose(tmp_path, {}).found
+    assert list(pointers_in(tmp_path, found)) == [], "no rule could have made one"
+    (tmp_path / ".gitattributes").write_text("*.bin filter=lfs\n")
+    found = choose(tmp_path, {}).found
+    assert list(pointers_in(tmp_path, found)) == [(b"models", b"big.bin")]
