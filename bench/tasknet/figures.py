@@ -20,6 +20,8 @@ rst_true, half_close_true
     Whether a reset of the server arrives as one; whether it sees an end and can still answer.
 rpc_p99_idle_ms, rpc_p99_ms
     The 99th percentile of calls of class 0 to the node, alone and while the task's stream runs.
+
+After them those of `bench data`: how fast a task reads what it is given.
 """
 
 import socket
@@ -32,6 +34,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
+from bench import data
 from bench.processes import Process, Worker, settle, spawned
 from bench.tasknet import agent
 
@@ -120,7 +123,11 @@ def _link(stack: ExitStack) -> Worker:
 
 
 def measure(rounds: int) -> dict[str, object]:
-    """All figures; some ten seconds a round."""
+    """All figures; some twenty seconds a round."""
+    return {**_measure(rounds), **data.measure(rounds)}
+
+
+def _measure(rounds: int) -> dict[str, object]:
     samples: dict[str, list[float]] = {}
     with ExitStack() as stack:
         scene = Scene(stack)
