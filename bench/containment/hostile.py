@@ -1,5 +1,6 @@
 """Calls of the most urgent class to a node while it runs a hostile task, and while it runs none."""
 
+import itertools
 import json
 import os
 import shutil
@@ -131,19 +132,35 @@ async def _main(folder: Path) -> None:
         await nursery.start(host.run)
         await nursery.start(executor.run)
         print(host.addresses()[0], flush=True)
-        number = 0
+        hostile = trio.CancelScope()
         async with trio.lowlevel.FdStream(os.dup(0)) as lines:
             async for line in lines:
-                number += 1
+                hostile.cancel()
                 if line == b"stop\n":
                     await executor.sweep(frozenset())
                 else:
-                    argv = TASKS[line.decode().strip()]
-                    job = replace(small_job(f"bad{number}.1", *argv), net=("internet",))
-                    await executor.prepare(job.job)
-                    await executor.start(job)
+                    hostile = trio.CancelScope()
+                    await nursery.start(_again, executor, TASKS[line.decode().strip()], hostile)
                 print(json.dumps("done"), flush=True)
         nursery.cancel_scope.cancel()
+
+
+async def _again(
+    executor: ProcessExecutor,
+    argv: tuple[str, ...],
+    scope: trio.CancelScope,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Until cancelled: one that its limits have ended begins anew, or the node would be idle."""
+    with scope:
+        for number in itertools.count():
+            job = replace(small_job(f"bad{number}x{id(scope)}.1", *argv), net=("internet",))
+            await executor.prepare(job.job)
+            await executor.start(job)
+            if not number:
+                task_status.started()
+            await executor.wait(job.job)
 
 
 if __name__ == "__main__":
