@@ -59,6 +59,8 @@ class ResourceAdvert(Record, frozen=True):
     writes_images: bool = False
     """Tasks can write to their images there; an older peer, which does not say, may only show
     them."""
+    cpu_level: int = 0
+    """Of x86-64, which its processor has, 1 to 4; 0: another kind, or an older peer."""
 
 
 def read_advert(body: bytes) -> ResourceAdvert | None:

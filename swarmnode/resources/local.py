@@ -8,6 +8,7 @@ import psutil
 import trio
 
 from swarmnode.resources.container_limits import ContainerLimits, container_limits
+from swarmnode.resources.cpu import level_of
 from swarmnode.resources.mounts import MEMBERSHIP, MOUNTINFO, read_proc
 from swarmnode.resources.nvml import NvmlReader
 from swarmnode.resources.port import Gpu, MachineSnapshot
@@ -23,6 +24,7 @@ class LocalMachine:
         self._folder = folder
         self._nvml = NvmlReader() if gpus else None
         """None: its GPUs are hidden."""
+        self._cpu_level = _cpu_level(Path("/proc/cpuinfo"))
         psutil.cpu_percent()  # the first call only sets the mark from which the next one counts
 
     def know_ours(self, owns: Callable[[int], bool]) -> None:
@@ -55,10 +57,21 @@ class LocalMachine:
             gpus=self._gpus(),
             kind=os.uname().machine,
             glibc=_glibc(),
+            cpu_level=self._cpu_level,
         )
 
     def _gpus(self) -> tuple[Gpu, ...]:
         return () if self._nvml is None else self._nvml.read()
+
+
+def _cpu_level(told: Path) -> int:
+    """By the flags of the first processor. Blocking."""
+    try:
+        lines = told.read_text(errors="replace").splitlines()
+    except OSError:
+        return 0
+    flags = next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), [])
+    return level_of(flags)
 
 
 def _glibc() -> str:

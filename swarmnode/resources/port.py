@@ -36,6 +36,8 @@ class MachineSnapshot(msgspec.Struct, frozen=True):
     """As uname has it."""
     glibc: str = ""
     """Version of its C library, such as 2.36; empty where that is another one."""
+    cpu_level: int = 0
+    """Of x86-64, which its processor has, 1 to 4; 0 for another kind."""
 
 
 class Machine(Protocol):

@@ -127,8 +127,10 @@ def built_as_dict(built: BuiltEnvironment) -> dict[str, object]:
         "bytes": built.size_bytes,
         "machine": built.machine,
         **({"glibc": built.glibc} if built.glibc else {}),
+        **({"image": True} if built.is_image else {}),
+        **({"cpu_level": built.cpu_level} if built.cpu_level else {}),
     }
-    return document | {"image": True} if built.is_image else document
+    return document
 
 
 def _shape_as_dict(shape: Shape) -> dict[str, object]:

@@ -18,6 +18,7 @@ from swarmnode.limits import (
     TASK_MEMORY_BYTES_MIN,
     TASK_NAME_CHARS_MAX,
 )
+from swarmnode.resources.cpu import LEVEL_MAX
 from swarmnode.tasks.choices import Limit, PriorityClass, Repeatability
 from swarmnode.tasks.environments.naming import BUILT, KEY_BYTES
 from swarmnode.tasks.environments.recipe import build_fault
@@ -188,6 +189,7 @@ def _built(reader: Reader | None) -> BuiltEnvironment | None:
         machine=reader.take("machine", _text, ""),
         glibc=reader.take("glibc", _text, ""),
         is_image=reader.take("image", _yes_or_no, False),
+        cpu_level=reader.take("cpu_level", _count(0, LEVEL_MAX), 0),
     )
     if not built.cap or not built.digest or not built.machine:
         reader.fault("built", "cap, digest, bytes and machine belong together")

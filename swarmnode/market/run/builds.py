@@ -10,6 +10,7 @@ from storage.facade import Objects
 from storage.manifests.capability import parse_cap
 from swarmnode.errors import OutputUnsafeError
 from swarmnode.executor.port import Executor, JobId
+from swarmnode.resources.cpu import LEVEL_MAX
 from swarmnode.tasks.checkpoint import StoredFile
 from swarmnode.tasks.environments.libc import version_in
 from swarmnode.tasks.environments.naming import (
@@ -43,6 +44,8 @@ class _BuildReport(msgspec.Struct, frozen=True):
     packages: tuple[str, ...]
     needs_glibc: str = ""
     """Of the machine: it brings none itself."""
+    needs_cpu: int = 0
+    """The level of x86-64 that its programs say they need."""
 
 
 async def record_of(
@@ -68,6 +71,7 @@ async def record_of(
             about.machine,
             version_in(about.needs_glibc),
             is_image_lock(lock),
+            min(max(about.needs_cpu, 0), LEVEL_MAX),
         ),
         python=about.python[:32],
         glibc=about.glibc[:16],

@@ -109,6 +109,7 @@ def advert_of(core: Seller, config: SellerConfig, snapshot: MachineSnapshot) -> 
         knows_secrets=True,
         has_secret_place=config.has_secret_place,
         writes_images=fitness.writes_images,
+        cpu_level=snapshot.cpu_level,
     )
 
 

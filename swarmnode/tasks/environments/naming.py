@@ -15,7 +15,7 @@ LOCK: Final = "env/.lock"
 """Where a build finds its lock."""
 RECORD: Final = "environment.record"
 """What a build leaves beside the folder: its record, signed by the machine that built."""
-RECIPE_VERSION: Final = 3
+RECIPE_VERSION: Final = 4
 """Raised with every change of how environments are built that alters what comes out."""
 RECIPE: Final = "/run/build/recipe"
 PYTHON: Final = "/run/build/python"

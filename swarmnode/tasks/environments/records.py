@@ -26,6 +26,8 @@ class BuiltEnvironment(Record, frozen=True):
     looked."""
     is_image: bool = False
     """A whole system, which its task may write to; older records do not say."""
+    cpu_level: int = 0
+    """Of x86-64, which a processor must have, 1 to 4; 0: nobody says."""
 
     @property
     def name(self) -> str:

@@ -21,7 +21,7 @@ TOP = "/env"
 LOCK = TOP + "/.lock"
 CACHE = TOP + "/.cache"
 ABOUT = TOP + "/about.json"
-RECIPE = 3
+RECIPE = 4
 """Raised when anything here changes what comes out."""
 NO_PACKAGE = 65
 NO_MACHINE = 69
@@ -84,7 +84,7 @@ def _run(uv: str, words: "list[str]", fault: int) -> None:
 
 def _write_about(uv: str) -> None:
     """What it is, for the record of it; the same for the same build."""
-    machines, glibc = elf.needs_of(TOP + "/venv")
+    needs = elf.needs_of(TOP)
     version = subprocess.run([uv, "--version"], stdout=subprocess.PIPE).stdout.decode().split()[1]
     about = {
         "recipe": RECIPE,
@@ -92,8 +92,9 @@ def _write_about(uv: str) -> None:
         "python": platform.python_version(),
         "soabi": sysconfig.get_config_var("SOABI"),
         "machine": platform.machine(),
-        "machines": machines,
-        "glibc": "2.%d" % glibc if glibc else "",
+        "machines": needs.machines,
+        "glibc": "2.%d" % needs.glibc if needs.glibc else "",
+        "needs_cpu": needs.cpu,
         "packages": _packages(),
     }
     with open(ABOUT, "w") as file:

@@ -47,11 +47,12 @@ def lay_out(top: str, digest: str, names: int, size: int) -> "dict[str, object]"
     _run_unpack(top)
     _relink(top)
     compiled.settle(os.fsencode(top))
-    _, newest = elf.needs_of(top, _FOR_COMPILERS)
-    needs = "2.%d" % newest if newest else ""
+    needed = elf.needs_of(top, _FOR_COMPILERS)
+    needs = "2.%d" % needed.glibc if needed.glibc else ""
     return {
         "python": next((text.split(" ")[1] for text in packages if text.startswith("python ")), ""),
         "machine": platform.machine(), "glibc": needs, "needs_glibc": needs, "uv": "",
+        "needs_cpu": needed.cpu,
         "packages": packages,
     }  # fmt: skip
 

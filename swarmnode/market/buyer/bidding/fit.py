@@ -13,6 +13,7 @@ from p2p.ids import LabId, PeerId
 from p2p.membership.view import Liveness
 from swarmnode import reach
 from swarmnode.resources.advert import GpuLine, ResourceAdvert
+from swarmnode.resources.cpu import is_below, named
 from swarmnode.tasks.choices import DataWay
 from swarmnode.tasks.environments.libc import is_older
 from swarmnode.tasks.environments.naming import BUILD, IMAGE
@@ -175,6 +176,8 @@ def _lacking_environment(spec: TaskSpec, advert: ResourceAdvert) -> str:
             return f"is {kind}, the environment is for {spec.built.machine}"
         if is_older(advert.glibc, spec.built.glibc):
             return f"has glibc {advert.glibc}, the environment needs {spec.built.glibc}"
+        if is_below(advert.cpu_level, needs := spec.built.cpu_level):
+            return f"has a processor of {named(advert.cpu_level)}, {named(needs)} is needed"
         return "" if advert.brings else "shows no environments of the pool"
     if spec.env in advert.environments:
         return ""
