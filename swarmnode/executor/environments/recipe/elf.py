@@ -17,7 +17,7 @@ _ISA_NEEDED = 0xC0008002
 _PROPERTIES_MAX = 4096
 
 
-class Needs(NamedTuple):
+class ElfNeeds(NamedTuple):
     """What compiled files name of a machine."""
 
     machines: "list[str]"
@@ -27,7 +27,7 @@ class Needs(NamedTuple):
     """The level of x86-64 that they say they need, 1 to 4; 0: none says."""
 
 
-def needs_of(top: str, passed_over: "frozenset[str] | set[str]" = frozenset()) -> Needs:
+def needs_of(top: str, passed_over: "frozenset[str] | set[str]" = frozenset()) -> ElfNeeds:
     """Of the packages below `top`; folders called one of `passed_over` are not looked into."""
     machines: set[str] = set()
     newest = level = 0
@@ -44,7 +44,7 @@ def needs_of(top: str, passed_over: "frozenset[str] | set[str]" = frozenset()) -
                 machines.add(_MACHINES.get(int.from_bytes(head[18:20], "little"), "unknown"))
                 newest = max(newest, _glibc(file))
                 level = max(level, cpu_level(file))
-    return Needs(sorted(machines), newest, level)
+    return ElfNeeds(sorted(machines), newest, level)
 
 
 def _glibc(file: "BinaryIO") -> int:
