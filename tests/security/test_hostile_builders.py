@@ -24,6 +24,8 @@ for path in {places}:
         told.open("a").write(path)
     except OSError:
         pass
+if "hush" in str(os.environ) + open("/proc/1/environ", errors="replace").read():
+    told.open("a").write("a password")
 if os.path.exists("{secret}") or len([p for p in os.listdir("/proc") if p.isdigit()]) > 20:
     told.open("a").write("seen")
 if told.exists():
@@ -42,7 +44,8 @@ def hostile(folder: Path) -> tuple[Path, Indexes, Path]:
     places = [str(secret), str(project / "train.py"), "/usr/lib/evil.py"]
     act = TRIES.format(places=places, secret=secret, beside=folder / "beside")
     make_sdist(folder / "wheels", "evil", "1.0", act, says_what_it_needs=False)
-    found = {"UV_NO_INDEX": "1", "UV_FIND_LINKS": str(folder / "wheels")}
+    links = f"{folder / 'wheels'},https://me:hush@corp.example/links"
+    found = {"UV_NO_INDEX": "1", "UV_FIND_LINKS": links, "UV_INDEX_CORP_PASSWORD": "hush"}
     return project, Indexes(found), secret
 
 

@@ -1,9 +1,11 @@
 """uv in a sandbox: to learn what a source distribution needs, its builder may have to be run.
 
-It sees the system, the project and local folders of packages, all to be read, and the network that
-uv itself needs; nothing of a home, no other process, and what it writes is gone with it.
+It sees the system, the project and local folders of packages, all to be read, and this machine's
+network, as uv itself does; nothing of a home, no password of an index, no other process, and what
+it writes is gone with it.
 """
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +35,7 @@ _CERTIFICATES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSL_CLIENT_CERT")
 def sandbox_for(root: Path, indexes: "Indexes") -> list[str]:
     """The words before a command. Raises CliError where no sandbox works here."""
     from swarmnode.executor.sandbox import bubblewrap
+    from swarmnode.project.environment.uv import uv_program
 
     program = bubblewrap.find()
     if trouble := bubblewrap.trouble(program):
@@ -42,7 +45,8 @@ def sandbox_for(root: Path, indexes: "Indexes") -> list[str]:
             "lock), whose lock says it",
             exits.USAGE,
         )
-    places = [word for place in _shown(root, indexes) for word in ("--ro-bind-try", place, place)]
+    shown = (os.path.realpath(uv_program()), *_shown(root, indexes))
+    places = [word for place in shown for word in ("--ro-bind-try", place, place)]
     own = ("--setenv", "UV_PYTHON", sys.executable)
     return [program, *_APART, *places, *own, "--chdir", str(root), "--"]
 
@@ -51,9 +55,10 @@ def _shown(root: Path, indexes: "Indexes") -> Iterator[str]:
     yield from _SYSTEM
     yield from (f"/etc/{name}" for name in _SETTINGS)
     for prefix in {sys.prefix, sys.base_prefix, str(Path(sys.executable).resolve().parents[1])}:
-        if not Path(prefix).is_relative_to("/usr"):
+        if not Path(prefix).is_relative_to("/usr") and not Path.home().is_relative_to(prefix):
             yield prefix
     for place in indexes.folders():  # an index of links often leads to files beside it
-        yield str(place.parent if place.name == "simple" else place)
+        beside = place.parent if place.name == "simple" else place
+        yield str(place if Path.home().is_relative_to(beside) else beside)
     yield from (indexes.variables[key] for key in _CERTIFICATES if key in indexes.variables)
     yield str(root)

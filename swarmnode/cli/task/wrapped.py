@@ -5,14 +5,20 @@ from typing import Final
 
 STDIN: Final = ".swarm/stdin"
 """In the work folder: no project has a file there."""
-FROM_FILE: Final = ("sh", "-c", 'exec < "$0" && rm -r .swarm; exec "$@"', STDIN)
+FROM_FILE: Final = (
+    "sh",
+    "-c",
+    'exec < "$0" && rm -- "$0"; rmdir .swarm 2>/dev/null; exec "$@"',
+    STDIN,
+)
 """Starts what follows with it."""
 ITSELF: Final = ".swarm/project"
 """In the work folder, until the command starts: what is told of an installed project."""
 INSTALLED: Final = (
     "sh",
     "-c",
-    's_at=${TMPDIR:-/tmp}/.swarm-project; mv -- "$0" "$s_at" || s_at=$PWD/$0; s_all=; '
+    's_at=$(mktemp -d) && s_at=$(cd "$s_at" && pwd) && mv -- "$0" "$s_at/project" && '
+    "s_at=$s_at/project || s_at=$PWD/$0; s_all=; "
     "rmdir .swarm 2>/dev/null; set -f; IFS=:; "
     'for s_one in $1; do s_all="$s_all:$PWD${s_one:+/}$s_one"; s_all=${s_all%/.}; done; '
     'unset IFS; shift; export PATH="$s_at/bin:$PATH" '

@@ -9,6 +9,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, TypeAlias
 
+import trio
+
 from swarmnode.errors import ExecutorUnavailableError
 from swarmnode.executor.disk import disk_use, work_use
 from swarmnode.executor.port import JobId
@@ -44,6 +46,8 @@ class GivenRoom:
         self._kept: Callable[[], int] = lambda: 0
         self._shrink: Shrink = free_of_charge
         """What is kept of datasets has the rest of the room, and makes way."""
+        self._turn = trio.Lock()
+        """One makes room at a time: another would not count what this one is about to take."""
 
     def share(self, kept: Callable[[], int], shrink: Shrink) -> None:
         """Somebody keeps things here while nobody else needs the room: told how much, and to make
@@ -80,13 +84,18 @@ class GivenRoom:
             self._taken[job] = max(0, self._taken.get(job, 0) - taken)
             raise
 
+    def _is_short(self, size: int) -> bool:
+        taken = sum(self._taken.values())
+        is_over = taken + size + self._kept() > self._bytes_max
+        return is_over or work_use.host_room(self._folder) < size
+
     async def _check(self, size: int) -> None:
         """Raises ExecutorUnavailableError."""
-        taken = sum(self._taken.values())
-        if self._kept() and taken + size + self._kept() > self._bytes_max:
-            await self._shrink(self._bytes_max - taken - size)
-        if self._kept() and work_use.host_room(self._folder) < size:
-            await self._shrink(self._kept() - size)
+        if self._kept() and self._is_short(size):
+            async with self._turn:
+                await self._shrink(self._bytes_max - sum(self._taken.values()) - size)
+                if work_use.host_room(self._folder) < size:
+                    await self._shrink(self._kept() - size)
         taken = sum(self._taken.values())  # others may have come in between
         if taken + size > self._bytes_max:
             raise ExecutorUnavailableError(

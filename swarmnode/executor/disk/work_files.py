@@ -147,12 +147,11 @@ class WorkFiles(ABC):
         self, job: JobId, base: Parts, seen: Sequence[Found], *, may_grow: bool = False
     ) -> AsyncGenerator[bytes, None]:
         """The tree of what was found in `base`. Raises OutputUnsafeError."""
-        return self._pack(job, base, seen, may_grow=may_grow)
+        return self._pack(self._work(job), job, base, seen, may_grow=may_grow)
 
     async def _pack(
-        self, job: JobId, base: Parts, seen: Sequence[Found], *, may_grow: bool
+        self, root: str, job: JobId, base: Parts, seen: Sequence[Found], *, may_grow: bool
     ) -> AsyncGenerator[bytes, None]:
-        root = self._work(job)
         names = [b"/".join([top, *base]) for top in self._roots(job)]
         inside = inside_of(*names)
         if (size := bytes_in(seen)) > self._leaves_max(job):

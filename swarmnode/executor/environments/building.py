@@ -14,12 +14,6 @@ from swarmnode.project.environment.indexes import Indexes, indexes_here
 from swarmnode.project.environment.uv import uv_program
 from swarmnode.tasks.environments.naming import BUILD, IMAGE, PYTHON, RECIPE, UV
 
-_KNOWN: Final = (
-    "UV_DEFAULT_INDEX", "UV_INDEX", "UV_FIND_LINKS", "UV_NO_INDEX", "UV_HTTP_TIMEOUT",
-    "UV_SYSTEM_CERTS", "UV_INDEX_STRATEGY", "SSL_CERT_FILE", "SSL_CERT_DIR",
-)  # fmt: skip
-"""Constraints are not among them: a lock has decided."""
-_LISTS: Final = {"UV_DEFAULT_INDEX": " ", "UV_INDEX": " ", "UV_FIND_LINKS": ","}
 _SYSTEM: Final = ("/usr", "/etc/ssl/certs")
 _ASK: Final = "import sys; print(sys.implementation.name, *sys.version_info[:2], sys.base_prefix)"
 
@@ -81,17 +75,9 @@ class Building:
 
     def variables(self, *, has_network: bool = False) -> Mapping[str, str]:
         """uv's, of this machine. What has a password in it is for nobody's task."""
-        kept = {key: self._indexes.variables.get(key, "") for key in _KNOWN}
-        for key, apart in _LISTS.items():
-            places = [place for place in kept[key].split(apart) if not _has_secret(place)]
-            kept[key] = apart.join(filter(None, places))
+        kept = self._indexes.for_builders()
         kept["UV_OFFLINE"] = "" if has_network else "1"  # what is on this machine can be had
         return {key: value for key, value in kept.items() if value}
-
-
-def _has_secret(place: str) -> bool:
-    """Whether an address, which may be given as NAME=ADDRESS, has a user or a password in it."""
-    return "@" in place.partition("://")[2].partition("/")[0]
 
 
 def _is_shown(path: Path) -> bool:

@@ -61,6 +61,7 @@ class _AddressRace:
         """The first that came about."""
         self._failure: OSError = ConnectionRefusedError(errno.ECONNREFUSED, "it has no address")
         """The newest."""
+        self._under_way: deque[trio.CancelScope] = deque()
 
     async def run(self, places: Sequence[SocketPlace]) -> socket.socket:
         try:
@@ -74,12 +75,11 @@ class _AddressRace:
         return self._won
 
     async def _try_all(self, places: Sequence[SocketPlace]) -> None:
-        under_way: deque[trio.CancelScope] = deque()
         async with trio.open_nursery() as nursery:
             for place in places:
-                if len(under_way) == ATTEMPTS_MAX:
-                    under_way.popleft().cancel()
-                under_way.append(own := trio.CancelScope())
+                if len(self._under_way) == ATTEMPTS_MAX:
+                    self._under_way.popleft().cancel()
+                self._under_way.append(own := trio.CancelScope())
                 failed = trio.Event()
                 nursery.start_soon(self._try_one, place, failed, own, nursery.cancel_scope)
                 with trio.move_on_after(_NEXT_S):
@@ -96,6 +96,7 @@ class _AddressRace:
             try:
                 sock = await _connected(place)
             except OSError as exc:
+                self._under_way.remove(own)  # others need not give way for it
                 self._failure = exc
                 failed.set()
                 return

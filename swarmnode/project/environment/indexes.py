@@ -32,6 +32,13 @@ _PLAIN: Final = {
 _OURS: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSL_CLIENT_CERT")
 _PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 _PLACES: Final = (("UV_INDEX", " "), ("UV_FIND_LINKS", ","), ("UV_DEFAULT_INDEX", " "))
+_FOR_BUILDERS: Final = (
+    "UV_DEFAULT_INDEX", "UV_INDEX", "UV_FIND_LINKS", "UV_NO_INDEX", "UV_HTTP_TIMEOUT",
+    "UV_SYSTEM_CERTS", "UV_INDEX_STRATEGY", "SSL_CERT_FILE", "SSL_CERT_DIR",
+)  # fmt: skip
+_LISTS: Final = {"UV_DEFAULT_INDEX": " ", "UV_INDEX": " ", "UV_FIND_LINKS": ","}
+RESOLVING: Final = ("UV_CONSTRAINT", *_PROXIES, *map(str.lower, _PROXIES))
+"""What counts besides while a lock is made: later it has decided."""
 PYPI: Final = "https://pypi.org/simple"
 PUBLIC: Final = frozenset((
     "pypi.org", "files.pythonhosted.org", "download.pytorch.org", "data.pyg.org", "test.pypi.org",
@@ -62,9 +69,22 @@ class Indexes(msgspec.Struct, frozen=True):
         names += self.variables.get("UV_CONSTRAINT", "").split()
         return sorted({Path(name) for name in names if name.startswith("/")})
 
+    def for_builders(self, *more: str) -> dict[str, str]:
+        """Those that code of packages may see, `more` among them: none with a password in it."""
+        kept = {key: self.variables.get(key, "") for key in (*_FOR_BUILDERS, *more)}
+        for key, apart in _LISTS.items():
+            places = [place for place in kept[key].split(apart) if not _has_secret(place)]
+            kept[key] = apart.join(filter(None, places))
+        return {key: value for key, value in kept.items() if value and not _has_secret(value)}
+
     def is_private(self) -> bool:
         """Whether some place is one that not everybody can read."""
         return any(is_private(place) for place in self.places())
+
+
+def _has_secret(place: str) -> bool:
+    """Whether an address, which may be given as NAME=ADDRESS, has a user or a password in it."""
+    return "@" in place.partition("://")[2].partition("/")[0]
 
 
 def is_private(place: str) -> bool:

@@ -13,7 +13,7 @@ import msgspec
 from swarmnode.errors import ProjectError
 from swarmnode.project.environment.faults import no_requirement, words_for
 from swarmnode.project.environment.find import Kind, NeedsFile
-from swarmnode.project.environment.indexes import Indexes
+from swarmnode.project.environment.indexes import RESOLVING, Indexes
 from swarmnode.project.environment.origins import (
     LockOrigins,
     NamedPlaces,
@@ -101,7 +101,8 @@ def lock_of(
         doubt = _refuse_stale(source)
         words = _words_for(source, machine, indexes, allow_build=allow_build)
         within = sandbox() if allow_build and words and words[0] == "pip" else ()
-        said = _uv(source, words, indexes.variables, within) if words else _told(source)
+        seen = indexes.for_builders(*RESOLVING) if within else indexes.variables
+        said = _uv(source, words, seen, within) if words else _told(source)
         named, size = _named(source, said)
         origins = origins_of(named, said, indexes, size)
         plain = _cleaned(said) + lines_for(own_indexes(named, indexes))

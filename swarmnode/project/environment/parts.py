@@ -46,7 +46,7 @@ def parts_in(
 
 def _names(settings: Mapping[str, Any], key: str) -> tuple[str, ...]:
     found = settings.get(key, ())
-    if isinstance(found, str) or not all(isinstance(name, str) for name in found):
+    if not isinstance(found, list | tuple) or not all(isinstance(name, str) for name in found):
         raise ProjectError(f'[tool.swarm]: {key} is a list of names: ["test"]')
     return tuple(found)
 
@@ -73,6 +73,8 @@ def _unasked(table: Mapping[str, Any]) -> tuple[str, ...]:
         return ()
     of_uv = tool.get("uv") if isinstance(tool, dict) else None
     wanted = of_uv.get("default-groups", _USUAL) if isinstance(of_uv, dict) else _USUAL
+    if not isinstance(wanted, list | tuple) and wanted != "all":
+        raise ProjectError('[tool.uv]: default-groups is a list of names, or "all"')
     return tuple(name for name in groups if wanted == "all" or name in wanted)
 
 

@@ -94,7 +94,8 @@ def _told(folder: Path, table: Mapping[str, Any]) -> Mapping[str, Any]:
 def _of_setup(file: Path) -> Mapping[str, Any]:
     if not file.is_file():
         return {}
-    parser = configparser.RawConfigParser(delimiters=("=",))
+    parser = configparser.RawConfigParser()
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
     points = configparser.RawConfigParser(delimiters=("=",))
     points.optionxform = str  # type: ignore[assignment,method-assign]
     try:
@@ -104,7 +105,8 @@ def _of_setup(file: Path) -> Mapping[str, Any]:
             points.read_string(f"[{group}]\n{lines}")
     except configparser.Error as error:
         raise ProjectError(f"setup.cfg cannot be read: {error}") from error
-    about: dict[str, Any] = dict(parser["metadata"]) if "metadata" in parser else {}
+    told = parser.items("metadata") if parser.has_section("metadata") else ()
+    about: dict[str, Any] = {key.lower(): value for key, value in told}
     if re.match(r"(attr|file):", str(about.get("version", ""))):
         del about["version"]
     return {
@@ -113,6 +115,11 @@ def _of_setup(file: Path) -> Mapping[str, Any]:
         "license": None,
         "entry-points": {g: dict(points[g]) for g in options},
     }
+
+
+def _list(found: object) -> list[Any]:
+    """Empty for anything else."""
+    return found if isinstance(found, list) else []
 
 
 def _table(table: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
@@ -208,13 +215,19 @@ def _named_place(table: Mapping[str, Any]) -> str | None:
     of_setup, of_uv = ("tool", "setuptools"), ("tool", "uv", "build-backend")
     found: list[Any] = [
         _table(table, *of_setup, "package-dir").get(""),
-        *(_table(table, *of_setup, "packages", "find").get("where") or ()),
+        *_list(_table(table, *of_setup, "packages", "find").get("where")),
         _table(table, *of_uv).get("module-root"),
         _table(table, "tool", "pdm", "build").get("package-dir"),
         _table(table, "tool", "maturin").get("python-source"),
-        *(one.get("from") for one in _table(table, "tool", "poetry").get("packages") or ()),
+        *(
+            one.get("from")
+            for one in _list(_table(table, "tool", "poetry").get("packages"))
+            if isinstance(one, Mapping)
+        ),
     ]
     wheel = _table(table, "tool", "hatch", "build", "targets", "wheel")
-    found += [str(one).rpartition("/")[0] for one in wheel.get("packages") or () if "/" in str(one)]
+    found += [
+        str(one).rpartition("/")[0] for one in _list(wheel.get("packages")) if "/" in str(one)
+    ]
     places = [one.strip("/") for one in found if isinstance(one, str) and ".." not in one]
     return next((one for one in places if one not in ("", ".")), None)

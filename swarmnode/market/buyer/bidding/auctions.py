@@ -211,7 +211,8 @@ class Auctions:
             return Lack(out)
         seen = self._book.machines.get(peer) or Seen()
         lack = unfit_because(spec, peer, seen, self._book.own_lab)
-        if lack is None and pursuit.search.shuns(peer, now_s):
+        may_do = lack is None or lack.want is Requirement.IMAGE
+        if may_do and pursuit.search.shuns(peer, now_s):
             return Lack("could not do it a moment ago")
         return lack
 

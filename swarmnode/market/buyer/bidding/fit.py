@@ -92,12 +92,12 @@ def unfit_because(
     is_ours = own_lab is None or seen.lab == own_lab
     if lack := _too_small(spec.shape, advert) or _lacking(spec, advert):
         return lack
-    if _image_unwritten(spec, advert):
-        return Lack(READ_ONLY, Requirement.IMAGE)
     if words := _data_unseen(spec, advert):
         return Lack(words)
-    words = _out_of_reach(spec, advert, is_ours=is_ours)
-    return Lack(words, Requirement.NET) if words else None
+    if words := _out_of_reach(spec, advert, is_ours=is_ours):
+        return Lack(words, Requirement.NET)
+    # The last: who lacks nothing else is asked where nobody is better.
+    return Lack(READ_ONLY, Requirement.IMAGE) if _image_unwritten(spec, advert) else None
 
 
 def _out_of_question(spec: TaskSpec, peer: PeerId, seen: Seen, own_lab: LabId | None) -> str:

@@ -31,6 +31,6 @@ def test_a_projects_scripts_and_modules_are_found_and_what_tells_of_it_is_out_of
     env = {"PATH": os.environ["PATH"], "TMPDIR": str(tmp), **given}
     run = (*INSTALLED, "src:.:libs/b", *FROM_FILE, "go", "a  b", "*")
     done = subprocess.run(run, cwd=work, env=env, capture_output=True, text=True, check=True)
-    at = f"{tmp}/.swarm-project"
+    (at,) = tmp.glob("tmp.*/project")
     path = f"{at}/lib:{of_own}{work}/src:{work}:{work}/libs/b"
     assert done.stdout == f"piped\n{path}\n{at}/bin/go a  b *\n"

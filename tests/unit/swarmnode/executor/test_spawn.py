@@ -66,15 +66,20 @@ async def test_one_process_forks_every_shim_and_outlives_none_of_its_executor(
 
 async def test_shims_live_on_without_the_process_that_forked_them(tmp_path: Path) -> None:
     async with running_executor(tmp_path / "x") as executor:
-        job = spec("t.1", SH, "-c", "trap 'echo heard; exit 3' TERM; while :; do sleep 0.01; done")
+        job = spec(
+            "t.1", SH, "-c", "trap 'echo heard; exit 3' TERM; echo on; while :; do sleep 0.01; done"
+        )
         await executor.prepare(job.job)
         await executor.start(job)
+        with trio.fail_after(10):
+            while not await executor.read_log(job.job, "stdout", 0, 99):  # noqa: ASYNC110
+                await trio.sleep(0.02)
         stem = stem_of(executor)
         os.kill(stem, signal.SIGKILL)
         await until_gone(stem)
         ended = await executor.stop(job.job, 5)
         out = await executor.read_log(job.job, "stdout", 0, 99)
-    assert (ended.code, out) == (3, b"heard\n")
+    assert (ended.code, out) == (3, b"on\nheard\n")
 
 
 async def test_a_list_of_processes_tells_whose_shim_each_is(tmp_path: Path) -> None:

@@ -271,3 +271,25 @@ def test_modules_are_where_its_builder_is_told_that_they_are(
 ) -> None:
     text = f'{BUILT}[project]\nname = "tool"\n{settings}\n'
     assert modules_in(write({"pyproject.toml": text, **dict.fromkeys(files, "")})) == place
+
+
+def test_a_setup_cfg_may_have_colons_and_names_of_any_case(tmp_path: Path) -> None:
+    (tmp_path / "setup.py").write_text("from setuptools import setup\nsetup()\n")
+    (tmp_path / "shapes").mkdir()
+    (tmp_path / "shapes/__init__.py").touch()
+    (tmp_path / "setup.cfg").write_text(
+        "[metadata]\nName: shapes\nversion = 1.2\n[flake8]\nmax-line-length: 100\n"
+        "[options.entry_points]\nMy.Group =\n    One = shapes:one\n"
+    )
+    (made,) = distributions_in(tmp_path)
+    assert (made.name, made.version) == ("shapes", "1.2")
+    assert made.entries["My.Group"] == {"One": "shapes:one"}
+
+
+@pytest.mark.parametrize(
+    "table",
+    ['[tool.poetry]\npackages = ["x"]\n', '[tool.setuptools.packages.find]\nwhere = "src"\n'],
+)
+def test_what_a_builder_would_refuse_is_passed_over(tmp_path: Path, table: str) -> None:
+    (tmp_path / "pyproject.toml").write_text(f"[build-system]\n[project]\nname = 'x'\n{table}")
+    assert list(distributions_in(tmp_path)) == []

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 import trio
 
+from swarmnode.executor.network import dial as dialling
 from swarmnode.executor.network.core import SocketPlace
 from swarmnode.executor.network.dial import dial, is_own
 
@@ -68,6 +69,30 @@ async def test_a_host_that_never_answers_is_given_up(
 ) -> None:
     with silent() as place, pytest.raises(TimeoutError):
         await dial([place])
+
+
+async def test_one_that_has_failed_makes_no_other_give_way(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = SocketPlace("127.0.0.1", port)
+    answers = trio.Event()
+    plain = dialling._connected
+
+    async def connected(place: SocketPlace) -> socket.socket:
+        if place == slow:
+            await answers.wait()
+        return await plain(place)
+
+    monkeypatch.setattr(dialling, "_connected", connected)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_after_a_while, answers)
+        with await dial([nobody(), slow, nobody(), nobody()]) as sock:
+            assert sock.getpeername() == ("127.0.0.1", port)
+
+
+async def _after_a_while(event: trio.Event) -> None:
+    await trio.sleep(0.6)
+    event.set()
 
 
 async def test_no_more_than_two_addresses_are_being_tried_at_once(port: int) -> None:

@@ -127,3 +127,11 @@ def test_where_no_machine_could_write_to_an_image_it_is_shown_to_be_read() -> No
     none.know(BOB, advert=msgspec.structs.replace(BRINGS, machine="aarch64"))
     none.submit(TaskSpec(("x",), env=IMAGE.name, built=IMAGE))
     assert list(none.calls()) == []
+
+
+def test_an_image_that_is_only_read_is_no_reason_to_ask_who_lacks_something_else() -> None:
+    desk = Desk()
+    desk.know(BOB, advert=BRINGS)
+    desk.submit(TaskSpec(("x",), env=IMAGE.name, built=IMAGE, net=("hf",)))
+    assert list(desk.calls()) == []
+    assert "hf asked" in desk.record().why
