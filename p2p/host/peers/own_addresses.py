@@ -29,7 +29,7 @@ OWN_ADDRESSES_EVERY_S: Final = 2.0
 
 _REMEDIES: Final = {
     errno.EADDRINUSE: "the port is in use: stop the program that has it, or choose another port "
-    "(swarmnode run --listen /ip4/0.0.0.0/tcp/PORT; for good: listen.addresses in config.toml)",
+    "(swarmnode up --listen /ip4/0.0.0.0/tcp/PORT; for good: listen.addresses in config.toml)",
     errno.EADDRNOTAVAIL: "this machine has no such address: see `ip address`",
     errno.EACCES: "ports below 1024 need a privilege: choose a higher one",
 }

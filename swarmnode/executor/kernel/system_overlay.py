@@ -54,6 +54,9 @@ def lay(below: str, size: int, folder: str) -> None:
 
 def trial(below: str, uid: int) -> None:
     """Try it in this process, which is good for nothing else then. Raises OSError."""
+    # Now: this package may lie below what is covered.
+    from swarmnode.executor.kernel import idmap  # noqa: F401
+
     if os.geteuid():
         from swarmnode.executor.kernel import fuse_mount
 

@@ -1,5 +1,6 @@
 """What a task writes to its image: as in docker it may, and nobody else ever sees it."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from blake3 import blake3
 from swarmnode.executor.port import DataMount, JobSecrets
 from swarmnode.executor.process import ProcessExecutor
 from swarmnode.executor.sandbox import bubblewrap
+from swarmnode.executor.sandbox.image_ways import image_trouble
 from swarmnode.tree.pack import packed
 from swarmnode.tree.scan import entries_of, scan
 from tests.image_lab import Item, layer, programs, saved
@@ -140,3 +142,12 @@ async def test_secrets_datasets_and_a_network_are_there_in_an_image_too(tmp_path
         assert (await executor.wait(what.job)).code == 0
         out = await executor.read_log(what.job, "stdout", 0, 9999)
     assert out == b"s3cret t0ken\ndata\nsecrets\nswarm\nnames\nx\n"
+
+
+@needs_root
+def test_a_clone_below_tmp_finds_out_what_one_elsewhere_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(Path(bubblewrap.ROOT) / "swarmnode", tmp_path / "clone/swarmnode")
+    monkeypatch.setattr(bubblewrap, "ROOT", str(tmp_path / "clone"))
+    assert "import" not in image_trouble(tmp_path, bubblewrap.UID_FIRST)
